@@ -1,0 +1,1 @@
+"""Which scans, whose, which split, which hash, which licence."""

@@ -1,0 +1,1 @@
+"""Shared-trunk coordinate networks that reconstruct CT and MR scans."""

@@ -1,0 +1,1 @@
+"""What a reader would use instead, through other libraries."""

@@ -1,0 +1,1 @@
+"""MONAI pipelines: load, orient, scale, slice; simulated acquisitions."""

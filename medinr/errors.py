@@ -1,0 +1,55 @@
+"""What can go wrong, in the user's terms.
+
+Every message says what came, what was wanted and what to do. The command line turns `InputError` and its
+children into exit code 2 and any other exception into exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class MedinrError(Exception):
+    """Base of all errors raised on purpose by medinr (exit code 1 unless it is an `InputError`)."""
+
+
+class InputError(MedinrError):
+    """Something the user gave cannot be used: a file, a value, a combination (exit code 2)."""
+
+
+class FileError(InputError):
+    """A file or folder is missing, empty, truncated or not of the kind its name says."""
+
+
+class GeometryError(InputError):
+    """Positions, orientations or spacings are missing, contradictory or do not fit together."""
+
+
+class IntensityError(InputError):
+    """Voxel values cannot be used: NaN, infinite, all zero."""
+
+
+class ShapeError(InputError):
+    """A tensor has another shape or kind than the operator, network or volume declares."""
+
+
+class UnitError(InputError):
+    """A quantity has another unit or modality than the step needs."""
+
+
+class ConfigError(InputError):
+    """A configuration has an unknown key or a value outside its range."""
+
+
+class CheckpointError(InputError):
+    """A trunk or training checkpoint is missing, damaged or does not fit the scan."""
+
+
+class ManifestError(InputError):
+    """A manifest is malformed, or a row does not match the file it names."""
+
+
+class LeakageError(InputError):
+    """A scan to be evaluated was among the trunk's training scans."""
+
+
+class OutputExistsError(InputError):
+    """A finished output stands where a new one would be written."""

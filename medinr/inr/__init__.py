@@ -1,0 +1,1 @@
+"""Coordinates, networks, pretraining and checkpoints."""

@@ -1,0 +1,306 @@
+"""Linear operators: declared spaces, exact adjoints and an algebra that reads like the equation.
+
+``A = Mask @ Fourier @ coils`` is an operator; ``A(x)`` applies it, ``A.H(y)`` its adjoint, ``A.normal`` is
+``A.H @ A``. Leading dimensions beyond the declared shape are batch dimensions and are handled in one call.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from medinr.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Space:
+    """The trailing shape of the tensors an operator takes or gives, and whether they are complex.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Trailing shape, without batch dimensions.
+    kind : {"real", "complex", "any"}
+        ``"any"``: real stays real and complex stays complex (masks, resampling, projections act on either).
+    """
+
+    shape: tuple[int, ...]
+    kind: str = "any"
+
+    def check(self, value: Tensor, name: str) -> None:
+        """Refuse a tensor that is not in this space (raises `ShapeError`)."""
+        trailing = tuple(value.shape[value.ndim - len(self.shape) :]) if value.ndim >= len(self.shape) else None
+        if trailing != self.shape:
+            raise ShapeError(f"{name} wants (..., {', '.join(map(str, self.shape))}); got {tuple(value.shape)}.")
+        if not (value.is_floating_point() or value.is_complex()):
+            raise ShapeError(f"{name} wants floating-point values; got {value.dtype}. Convert with .float().")
+        if self.kind == "real" and value.is_complex():
+            raise ShapeError(f"{name} wants real values; got {value.dtype}.")
+        if self.kind == "complex" and not value.is_complex():
+            raise ShapeError(f"{name} wants complex values; got {value.dtype}. Convert with torch.complex.")
+
+    def __repr__(self) -> str:
+        return f"({', '.join(map(str, self.shape))}){'' if self.kind == 'any' else ' ' + self.kind}"
+
+
+def _join_kinds(outer: str, inner: str) -> str:
+    return inner if outer == "any" else outer
+
+
+class LinearOperator(ABC):
+    """A linear map between two declared spaces, immutable and differentiable.
+
+    Children set ``domain`` and ``range`` and implement `_apply` and `_adjoint` for inputs with any number of
+    leading batch dimensions, in the precision of the input.
+    """
+
+    domain: Space
+    range: Space
+
+    @abstractmethod
+    def _apply(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _adjoint(self, y: Tensor) -> Tensor: ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply the operator to ``x`` of shape ``(..., *domain.shape)``."""
+        self.domain.check(x, f"{self.name} input")
+        return self._apply(x)
+
+    @property
+    def name(self) -> str:
+        """The operator's name in error messages and reports."""
+        return type(self).__name__
+
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint operator."""
+        return Adjoint(self)
+
+    @property
+    def normal(self) -> LinearOperator:
+        """``A.H @ A``."""
+        return Composition(self.H, self)
+
+    def norm(self, iterations: int = 50, seed: int = 0) -> float:
+        """Estimate the largest singular value by power iteration on ``A.H A`` in float64.
+
+        Parameters
+        ----------
+        iterations : int
+        seed : int
+            For the start vector.
+
+        Returns
+        -------
+        float
+            A lower bound that converges to the spectral norm.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        dtype = torch.complex128 if self.domain.kind == "complex" else torch.float64
+        x = torch.randn(self.domain.shape, generator=generator, dtype=dtype)
+        value = 0.0
+        for _ in range(iterations):
+            x = x / torch.linalg.vector_norm(x)
+            x = self._adjoint(self._apply(x))
+            value = float(torch.linalg.vector_norm(x))
+            if value == 0.0:
+                return 0.0
+        return value**0.5
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the operator with its tensors on ``device``."""
+        moved = copy.copy(self)
+        for key, value in vars(self).items():
+            if isinstance(value, Tensor | LinearOperator):
+                object.__setattr__(moved, key, value.to(device))
+            elif isinstance(value, tuple) and value and all(isinstance(v, LinearOperator) for v in value):
+                object.__setattr__(moved, key, tuple(v.to(device) for v in value))
+        return moved
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return Composition(self, other)
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        return Sum(self, other)
+
+    def __rmul__(self, factor: complex) -> LinearOperator:
+        return Scaled(factor, self)
+
+    def __neg__(self) -> LinearOperator:
+        return Scaled(-1.0, self)
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        return Sum(self, Scaled(-1.0, other))
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.domain} -> {self.range}"
+
+
+class Adjoint(LinearOperator):
+    """The adjoint of an operator; its own adjoint is the operator itself."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        self.operator = operator
+        self.domain, self.range = operator.range, operator.domain
+
+    @property
+    def name(self) -> str:
+        """The operator's name with a superscript H."""
+        return f"{self.operator.name}ᴴ"
+
+    @property
+    def H(self) -> LinearOperator:
+        """The operator this is the adjoint of."""
+        return self.operator
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self.operator._adjoint(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.operator._apply(y)
+
+
+class Composition(LinearOperator):
+    """``outer @ inner``: first ``inner``, then ``outer``."""
+
+    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
+        kinds = {outer.domain.kind, inner.range.kind} - {"any"}
+        if outer.domain.shape != inner.range.shape or len(kinds) > 1:
+            raise ShapeError(
+                f"{outer.name} @ {inner.name}: {inner.name} gives {inner.range} but {outer.name} wants {outer.domain}."
+            )
+        self.outer, self.inner = outer, inner
+        self.domain = Space(inner.domain.shape, _join_kinds(inner.domain.kind, inner.range.kind and outer.domain.kind))
+        self.range = Space(outer.range.shape, _join_kinds(outer.range.kind, inner.range.kind))
+
+    @property
+    def name(self) -> str:
+        """Both names, joined as in the product."""
+        return f"{self.outer.name} @ {self.inner.name}"
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self.outer._apply(self.inner._apply(x))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.inner._adjoint(self.outer._adjoint(y))
+
+
+class Sum(LinearOperator):
+    """``first + second`` on the same spaces."""
+
+    def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
+        if first.domain != second.domain or first.range != second.range:
+            raise ShapeError(f"{first!r} and {second!r} cannot be added: their spaces differ.")
+        self.first, self.second = first, second
+        self.domain, self.range = first.domain, first.range
+
+    @property
+    def name(self) -> str:
+        """Both names, joined by a plus."""
+        return f"({self.first.name} + {self.second.name})"
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self.first._apply(x) + self.second._apply(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.first._adjoint(y) + self.second._adjoint(y)
+
+
+class Scaled(LinearOperator):
+    """``factor * operator``."""
+
+    def __init__(self, factor: complex, operator: LinearOperator) -> None:
+        if isinstance(factor, complex) and "real" in (operator.domain.kind, operator.range.kind):
+            raise ShapeError(f"{operator!r} is real; it cannot be scaled by the complex number {factor}.")
+        self.factor, self.operator = factor, operator
+        self.domain, self.range = operator.domain, operator.range
+
+    @property
+    def name(self) -> str:
+        """The factor times the operator's name."""
+        return f"{self.factor:g} * {self.operator.name}"
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self.factor * self.operator._apply(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return complex(self.factor).conjugate() * self.operator._adjoint(y) if isinstance(
+            self.factor, complex
+        ) else self.factor * self.operator._adjoint(y)
+
+
+class Stack(LinearOperator):
+    """Several operators on one image, their results stacked along a new first axis of the range."""
+
+    def __init__(self, operators: Sequence[LinearOperator]) -> None:
+        self.operators = tuple(operators)
+        if not self.operators:
+            raise ShapeError("stack() wants at least one operator; got none.")
+        first = self.operators[0]
+        for other in self.operators[1:]:
+            if other.domain != first.domain or other.range != first.range:
+                raise ShapeError(f"{first!r} and {other!r} cannot be stacked: their spaces differ.")
+        self.domain = first.domain
+        self.range = Space((len(self.operators), *first.range.shape), first.range.kind)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return torch.stack([op._apply(x) for op in self.operators], dim=-len(self.range.shape))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        parts = y.unbind(dim=-len(self.range.shape))
+        total = self.operators[0]._adjoint(parts[0])
+        for op, part in zip(self.operators[1:], parts[1:], strict=True):
+            total = total + op._adjoint(part)
+        return total
+
+
+def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
+    """Stack operators that share their spaces: repeated measurements, contrasts, views."""
+    return Stack(operators)
+
+
+class Identity(LinearOperator):
+    """The identity on images of one shape."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.domain = self.range = Space(tuple(shape))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+
+class Weighting(LinearOperator):
+    """Point-wise multiplication by real or complex weights: masks, statistical weights, density compensation.
+
+    Parameters
+    ----------
+    weights : Tensor
+        Its shape is the shape of both spaces; complex weights make both spaces complex.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights = weights
+        kind = "complex" if weights.is_complex() else "any"
+        self.domain = self.range = Space(tuple(weights.shape), kind)
+
+    def _cast(self, like: Tensor) -> Tensor:
+        if self.weights.is_complex():
+            return self.weights.to(like.dtype)
+        return self.weights.to(like.real.dtype if like.is_complex() else like.dtype)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._cast(x) * x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._cast(y).conj() * y

@@ -1,0 +1,1 @@
+"""What stays on during the fit: regularisers."""

@@ -1,0 +1,1 @@
+"""Measurements to images: the problem, the head, the fit, the stop."""

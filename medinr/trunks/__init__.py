@@ -1,0 +1,1 @@
+"""Pretrained trunks that ship with the package."""

@@ -1,0 +1,180 @@
+"""A scan in millimetres: voxels, where they are, what they mean and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medinr.errors import GeometryError, IntensityError, ShapeError, UnitError
+
+MODALITIES = ("MR", "CT", "OT")
+UNITS = ("a.u.", "HU", "1/mm")
+
+Affine = NDArray[np.float64]
+Array = NDArray[np.float32] | NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a volume came from, without anything that names the patient.
+
+    Attributes
+    ----------
+    format : str
+        ``"nifti"``, ``"dicom"``, ``"measurement"`` or ``"array"``.
+    files : tuple of Path
+        Source files; for DICOM one per slice, in slice order.
+    sha256 : str
+        Hash of the source (of the file, or over the sorted hashes of a series' files).
+    frame_of_reference : str
+        DICOM frame of reference UID, empty for other formats.
+    notes : tuple of str
+        Oddities met on the way in, in words.
+    """
+
+    format: str = "array"
+    files: tuple[Path, ...] = ()
+    sha256: str = ""
+    frame_of_reference: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels on a regular grid in patient space.
+
+    Parameters
+    ----------
+    array : ndarray, shape (z, y, x), float32 or complex64
+    affine : ndarray, shape (4, 4)
+        Maps the homogeneous index ``(x, y, z, 1)`` to RAS millimetres (the NIfTI convention).
+    modality : {"MR", "CT", "OT"}
+    unit : {"a.u.", "HU", "1/mm"}
+    provenance : Provenance
+
+    Raises
+    ------
+    ShapeError, GeometryError, UnitError
+        When the parts do not form a scan.
+
+    Examples
+    --------
+    >>> Volume(np.zeros((3, 4, 5), np.float32), np.diag([0.5, 0.5, 4.0, 1.0]), "MR")
+    Volume MR, 5 x 4 pixels x 3 slices, 0.50 x 0.50 x 4.00 mm, axes R A S, a.u., from array
+    """
+
+    array: Array
+    affine: Affine
+    modality: str = "OT"
+    unit: str = "a.u."
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3:
+            raise ShapeError(f"A Volume is (z, y, x); got an array of shape {self.array.shape}.")
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise GeometryError(f"An affine is a finite 4x4 matrix in mm; got {affine.tolist()}.")
+        if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise GeometryError("The affine is singular: two voxel axes point the same way or a spacing is zero.")
+        if self.modality not in MODALITIES:
+            raise UnitError(f"Modality {self.modality!r} is not one of {', '.join(MODALITIES)}.")
+        if self.unit not in UNITS:
+            raise UnitError(f"Unit {self.unit!r} is not one of {', '.join(UNITS)}.")
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel spacing along (x, y, z) in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along (z, y, x)."""
+        z, y, x = self.array.shape
+        return z, y, x
+
+    @property
+    def axes(self) -> tuple[str, str, str]:
+        """Patient direction that each of (x, y, z) points to most: letters of L/R, A/P, S/I."""
+        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        letters = []
+        for column in directions.T:
+            axis = int(np.argmax(np.abs(column)))
+            letters.append(("LR", "PA", "IS")[axis][int(column[axis] > 0)])
+        return letters[0], letters[1], letters[2]
+
+    @property
+    def plane(self) -> str:
+        """Name of the slice plane: axial, coronal or sagittal (nearest, when oblique)."""
+        return {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal"}.get(self.axes[2], "sagittal")
+
+    def with_array(self, array: Array) -> Volume:
+        """Return other voxel values on the same grid, shape (z, y, x)."""
+        if array.shape != self.array.shape:
+            raise ShapeError(f"The grid has shape {self.array.shape}; got values of shape {array.shape}.")
+        return replace(self, array=array)
+
+    def select(self, slices: Sequence[int]) -> Volume:
+        """Keep some slices; the affine follows, so every kept voxel stays where it was.
+
+        Parameters
+        ----------
+        slices : sequence of int
+            Increasing, evenly spaced slice numbers, counted from 0.
+
+        Raises
+        ------
+        GeometryError
+            When a number is outside the volume, or the numbers are not evenly spaced.
+        """
+        numbers = list(slices)
+        count = self.shape[0]
+        if not numbers or min(numbers) < 0 or max(numbers) >= count:
+            raise GeometryError(f"Slices {numbers} were asked for; the volume has slices 0 to {count - 1}.")
+        steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+        if len(steps) > 1 or any(step <= 0 for step in steps):
+            raise GeometryError(
+                f"Slices {numbers} are not evenly spaced and increasing, so no single affine describes them. "
+                "Choose evenly spaced slices, or run once per group."
+            )
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, 2] * numbers[0]
+        affine[:3, 2] *= steps.pop() if steps else 1
+        files = self.provenance.files
+        if len(files) == count:
+            files = tuple(files[number] for number in numbers)
+        return replace(
+            self, array=self.array[numbers], affine=affine, provenance=replace(self.provenance, files=files)
+        )
+
+    def require_usable(self, name: str = "the scan") -> None:
+        """Refuse values nothing can be fitted to: NaN, infinity, or zeros only.
+
+        Raises
+        ------
+        IntensityError
+            Naming the first slice that is unusable.
+        """
+        for number, plane in enumerate(self.array):
+            bad = int(plane.size - np.isfinite(plane).sum())
+            if bad:
+                raise IntensityError(
+                    f"{name}, slice {number}: {bad} of {plane.size} voxels are NaN or infinite. "
+                    "Replace them (e.g. with 0 outside the body) or choose other slices."
+                )
+            if not plane.any():
+                raise IntensityError(f"{name}, slice {number}: every voxel is zero. Choose other slices with --slices.")
+
+    def __repr__(self) -> str:
+        z, y, x = self.shape
+        dx, dy, dz = self.spacing
+        return (
+            f"Volume {self.modality}, {x} x {y} pixels x {z} slices, {dx:.2f} x {dy:.2f} x {dz:.2f} mm, "
+            f"axes {' '.join(self.axes)}, {self.unit}, from {self.provenance.format}"
+        )
