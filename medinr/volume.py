@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ class Volume:
         count = self.shape[0]
         if not numbers or min(numbers) < 0 or max(numbers) >= count:
             raise GeometryError(f"Slices {numbers} were asked for; the volume has slices 0 to {count - 1}.")
-        steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+        steps = {b - a for a, b in pairwise(numbers)}
         if len(steps) > 1 or any(step <= 0 for step in steps):
             raise GeometryError(
                 f"Slices {numbers} are not evenly spaced and increasing, so no single affine describes them. "
@@ -149,9 +150,7 @@ class Volume:
         files = self.provenance.files
         if len(files) == count:
             files = tuple(files[number] for number in numbers)
-        return replace(
-            self, array=self.array[numbers], affine=affine, provenance=replace(self.provenance, files=files)
-        )
+        return replace(self, array=self.array[numbers], affine=affine, provenance=replace(self.provenance, files=files))
 
     def require_usable(self, name: str = "the scan") -> None:
         """Refuse values nothing can be fitted to: NaN, infinity, or zeros only.

@@ -1,1 +1,18 @@
 """What a reader would use instead, through other libraries."""
+
+from medinr.baselines.naive import interpolate, naive
+from medinr.baselines.rician import denoise_magnitude
+from medinr.baselines.sigpy_bridge import to_sigpy
+from medinr.baselines.total_variation import total_variation
+from medinr.baselines.tune import Trial, Tuning, tune_weight
+
+__all__ = [
+    "Trial",
+    "Tuning",
+    "denoise_magnitude",
+    "interpolate",
+    "naive",
+    "to_sigpy",
+    "total_variation",
+    "tune_weight",
+]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +36,13 @@ class Space:
 
     def check(self, value: Tensor, name: str) -> None:
         """Refuse a tensor that is not in this space (raises `ShapeError`)."""
-        trailing = tuple(value.shape[value.ndim - len(self.shape) :]) if value.ndim >= len(self.shape) else None
+        trailing = (
+            tuple(value.shape[value.ndim - len(self.shape) :]) if value.ndim >= len(self.shape) else None
+        )
         if trailing != self.shape:
-            raise ShapeError(f"{name} wants (..., {', '.join(map(str, self.shape))}); got {tuple(value.shape)}.")
+            raise ShapeError(
+                f"{name} wants (..., {', '.join(map(str, self.shape))}); got {tuple(value.shape)}."
+            )
         if not (value.is_floating_point() or value.is_complex()):
             raise ShapeError(f"{name} wants floating-point values; got {value.dtype}. Convert with .float().")
         if self.kind == "real" and value.is_complex():
@@ -45,19 +50,24 @@ class Space:
         if self.kind == "complex" and not value.is_complex():
             raise ShapeError(f"{name} wants complex values; got {value.dtype}. Convert with torch.complex.")
 
+    def accepts(self, other: Space) -> bool:
+        """Whether a tensor of ``other`` can be used where this space is asked for."""
+        return self.shape == other.shape and (self.kind == other.kind or "any" in (self.kind, other.kind))
+
+    def narrowed(self, kind: str) -> Space:
+        """Return this space, with ``kind`` in place of ``"any"``."""
+        return Space(self.shape, kind) if self.kind == "any" else self
+
     def __repr__(self) -> str:
         return f"({', '.join(map(str, self.shape))}){'' if self.kind == 'any' else ' ' + self.kind}"
-
-
-def _join_kinds(outer: str, inner: str) -> str:
-    return inner if outer == "any" else outer
 
 
 class LinearOperator(ABC):
     """A linear map between two declared spaces, immutable and differentiable.
 
     Children set ``domain`` and ``range`` and implement `_apply` and `_adjoint` for inputs with any number of
-    leading batch dimensions, in the precision of the input.
+    leading batch dimensions, in the precision of the input. An operator with domain ``"any"`` has range
+    ``"any"`` too: it keeps real real and complex complex.
     """
 
     domain: Space
@@ -80,7 +90,7 @@ class LinearOperator(ABC):
         return type(self).__name__
 
     @property
-    def H(self) -> LinearOperator:
+    def H(self) -> LinearOperator:  # noqa: N802 - the symbol of the field
         """The adjoint operator."""
         return Adjoint(self)
 
@@ -91,6 +101,8 @@ class LinearOperator(ABC):
 
     def norm(self, iterations: int = 50, seed: int = 0) -> float:
         """Estimate the largest singular value by power iteration on ``A.H A`` in float64.
+
+        An operator on either kind of image is probed with real ones: its matrix is real.
 
         Parameters
         ----------
@@ -105,7 +117,7 @@ class LinearOperator(ABC):
         """
         generator = torch.Generator().manual_seed(seed)
         dtype = torch.complex128 if self.domain.kind == "complex" else torch.float64
-        x = torch.randn(self.domain.shape, generator=generator, dtype=dtype)
+        x = torch.randn(self.domain.shape, generator=generator, dtype=dtype).to(self.device)
         value = 0.0
         for _ in range(iterations):
             x = x / torch.linalg.vector_norm(x)
@@ -113,7 +125,7 @@ class LinearOperator(ABC):
             value = float(torch.linalg.vector_norm(x))
             if value == 0.0:
                 return 0.0
-        return value**0.5
+        return math.sqrt(value)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the operator with its tensors on ``device``."""
@@ -121,9 +133,18 @@ class LinearOperator(ABC):
         for key, value in vars(self).items():
             if isinstance(value, Tensor | LinearOperator):
                 object.__setattr__(moved, key, value.to(device))
-            elif isinstance(value, tuple) and value and all(isinstance(v, LinearOperator) for v in value):
+            elif isinstance(value, tuple) and all(isinstance(v, Tensor | LinearOperator) for v in value):
                 object.__setattr__(moved, key, tuple(v.to(device) for v in value))
         return moved
+
+    @property
+    def device(self) -> torch.device:
+        """Where the operator's tensors are; an operator without any says ``cpu``."""
+        for value in vars(self).values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Tensor | LinearOperator) and part.device.type != "cpu":
+                    return part.device
+        return torch.device("cpu")
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         return Composition(self, other)
@@ -157,7 +178,7 @@ class Adjoint(LinearOperator):
         return f"{self.operator.name}ᴴ"
 
     @property
-    def H(self) -> LinearOperator:
+    def H(self) -> LinearOperator:  # noqa: N802 - the symbol of the field
         """The operator this is the adjoint of."""
         return self.operator
 
@@ -172,14 +193,14 @@ class Composition(LinearOperator):
     """``outer @ inner``: first ``inner``, then ``outer``."""
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
-        kinds = {outer.domain.kind, inner.range.kind} - {"any"}
-        if outer.domain.shape != inner.range.shape or len(kinds) > 1:
+        if not outer.domain.accepts(inner.range):
             raise ShapeError(
-                f"{outer.name} @ {inner.name}: {inner.name} gives {inner.range} but {outer.name} wants {outer.domain}."
+                f"{outer.name} @ {inner.name}: "
+                f"{inner.name} gives {inner.range} but {outer.name} wants {outer.domain}."
             )
         self.outer, self.inner = outer, inner
-        self.domain = Space(inner.domain.shape, _join_kinds(inner.domain.kind, inner.range.kind and outer.domain.kind))
-        self.range = Space(outer.range.shape, _join_kinds(outer.range.kind, inner.range.kind))
+        self.domain = inner.domain.narrowed(outer.domain.kind)
+        self.range = outer.range.narrowed(inner.range.kind)
 
     @property
     def name(self) -> str:
@@ -197,10 +218,11 @@ class Sum(LinearOperator):
     """``first + second`` on the same spaces."""
 
     def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
-        if first.domain != second.domain or first.range != second.range:
+        if not (first.domain.accepts(second.domain) and first.range.accepts(second.range)):
             raise ShapeError(f"{first!r} and {second!r} cannot be added: their spaces differ.")
         self.first, self.second = first, second
-        self.domain, self.range = first.domain, first.range
+        self.domain = first.domain.narrowed(second.domain.kind)
+        self.range = first.range.narrowed(second.range.kind)
 
     @property
     def name(self) -> str:
@@ -215,13 +237,15 @@ class Sum(LinearOperator):
 
 
 class Scaled(LinearOperator):
-    """``factor * operator``."""
+    """``factor * operator``; a complex factor wants complex images."""
 
     def __init__(self, factor: complex, operator: LinearOperator) -> None:
-        if isinstance(factor, complex) and "real" in (operator.domain.kind, operator.range.kind):
-            raise ShapeError(f"{operator!r} is real; it cannot be scaled by the complex number {factor}.")
         self.factor, self.operator = factor, operator
         self.domain, self.range = operator.domain, operator.range
+        if isinstance(factor, complex):
+            if "real" in (operator.domain.kind, operator.range.kind):
+                raise ShapeError(f"{operator!r} is real; it cannot be scaled by the complex number {factor}.")
+            self.domain, self.range = self.domain.narrowed("complex"), self.range.narrowed("complex")
 
     @property
     def name(self) -> str:
@@ -232,9 +256,7 @@ class Scaled(LinearOperator):
         return self.factor * self.operator._apply(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return complex(self.factor).conjugate() * self.operator._adjoint(y) if isinstance(
-            self.factor, complex
-        ) else self.factor * self.operator._adjoint(y)
+        return self.factor.conjugate() * self.operator._adjoint(y)
 
 
 class Stack(LinearOperator):
@@ -245,11 +267,13 @@ class Stack(LinearOperator):
         if not self.operators:
             raise ShapeError("stack() wants at least one operator; got none.")
         first = self.operators[0]
+        domain, rows = first.domain, first.range
         for other in self.operators[1:]:
-            if other.domain != first.domain or other.range != first.range:
+            if not (domain.accepts(other.domain) and rows.accepts(other.range)):
                 raise ShapeError(f"{first!r} and {other!r} cannot be stacked: their spaces differ.")
-        self.domain = first.domain
-        self.range = Space((len(self.operators), *first.range.shape), first.range.kind)
+            domain, rows = domain.narrowed(other.domain.kind), rows.narrowed(other.range.kind)
+        self.domain = domain
+        self.range = Space((len(self.operators), *rows.shape), rows.kind)
 
     def _apply(self, x: Tensor) -> Tensor:
         return torch.stack([op._apply(x) for op in self.operators], dim=-len(self.range.shape))

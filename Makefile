@@ -1,0 +1,41 @@
+# `make` prints the targets. Everything runs in .venv, which the first target builds.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format bench clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch first and pinned: resolved together with the rest, another build with its accelerator libraries may win.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "medinr needs Python 3.11 to 3.13, not " + sys.version.split()[0] + "; say make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## reconstruct an example into demo/
+	$(BIN)/medinr demo --out demo
+
+test: $(STAMP) ## all tests and doctests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## style and formatting, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## static types, strict
+	$(BIN)/mypy
+
+format: $(STAMP) ## bring every file into the common style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## the 30 slowest tests of this machine, with their times
+	$(BIN)/python -m pytest --quiet --durations=30 --durations-min=0
+
+clean: ## remove .venv, caches and build output
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,7 @@
+"""``python -m medinr``."""
+
+import sys
+
+from medinr.cli import main
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""medinr operators as SigPy linear operators, and the gradient that isotropic total variation needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sigpy
+import torch
+from numpy.typing import NDArray
+
+from medinr.operators.base import LinearOperator
+
+Array = NDArray[Any]
+
+
+def to_sigpy(operator: LinearOperator) -> _Bridge:
+    """Wrap an operator for SigPy's solvers.
+
+    Parameters
+    ----------
+    operator : LinearOperator
+        On the CPU; SigPy holds NumPy arrays, which share their memory with the tensors.
+
+    Returns
+    -------
+    sigpy.linop.Linop
+        From ``operator.domain.shape`` to ``operator.range.shape``, in the precision of its input.
+    """
+    return _Bridge(operator)
+
+
+class _Bridge(sigpy.linop.Linop):  # type: ignore[misc]
+    def __init__(self, operator: LinearOperator) -> None:
+        self.operator = operator
+        super().__init__(operator.range.shape, operator.domain.shape, repr_str=operator.name)
+
+    def _apply(self, x: Array) -> Array:
+        image = torch.from_numpy(np.ascontiguousarray(x))
+        result: Array = self.operator(image).resolve_conj().numpy()
+        return result
+
+    def _adjoint_linop(self) -> _Bridge:
+        return _Bridge(self.operator.H)
+
+
+class ForwardDifference(sigpy.linop.Linop):  # type: ignore[misc]
+    """Forward differences along every axis, zero at the far border: ``(*shape) -> (axes, *shape)``.
+
+    SigPy's own `FiniteDifference` wraps around and so penalises a step between opposite borders. The norm is
+    below ``sqrt(4 axes)`` (Chambolle, JMIV 2004, section 3).
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__((len(shape), *shape), shape)
+
+    def _apply(self, x: Array) -> Array:
+        differences = np.zeros(self.oshape, x.dtype)
+        for axis in range(x.ndim):
+            along, out = np.moveaxis(x, axis, 0), np.moveaxis(differences[axis], axis, 0)
+            np.subtract(along[1:], along[:-1], out=out[:-1])
+        return differences
+
+    def _adjoint_linop(self) -> _Divergence:
+        return _Divergence(tuple(self.ishape))
+
+
+class _Divergence(sigpy.linop.Linop):  # type: ignore[misc]
+    """Adjoint of `ForwardDifference`, the negative divergence."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape, (len(shape), *shape))
+
+    def _apply(self, p: Array) -> Array:
+        total = np.zeros(self.oshape, p.dtype)
+        for axis in range(total.ndim):
+            inner, out = np.moveaxis(p[axis], axis, 0)[:-1], np.moveaxis(total, axis, 0)
+            out[1:] += inner
+            out[:-1] -= inner
+        return total
+
+    def _adjoint_linop(self) -> ForwardDifference:
+        return ForwardDifference(tuple(self.oshape))
+
+
+class GroupBall(sigpy.prox.Prox):  # type: ignore[misc]
+    """Projection of every vector along the first axis onto the ball of one radius.
+
+    It is the proximal map of the conjugate of ``radius * sum_r ||p(r)||_2``; the norm is over axes and over
+    real and imaginary part together, which makes total variation isotropic and blind to phase.
+    """
+
+    def __init__(self, shape: tuple[int, ...], radius: float) -> None:
+        self.radius = radius
+        super().__init__(shape)
+
+    def _prox(self, alpha: float, p: Array) -> Array:
+        squared = np.square(p.real) + np.square(p.imag) if np.iscomplexobj(p) else np.square(p)
+        length = np.sqrt(squared.sum(axis=0, keepdims=True))
+        projected: Array = p / np.maximum(1.0, length / self.radius)
+        return projected.astype(p.dtype, copy=False)
+
+
+class NonNegative(sigpy.prox.Prox):  # type: ignore[misc]
+    """Projection of real images onto values of at least zero."""
+
+    def _prox(self, alpha: float, x: Array) -> Array:
+        return np.maximum(x, 0)

@@ -1,0 +1,5 @@
+"""The `medinr` command."""
+
+from medinr.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,152 @@
+"""One function per command: options to pipeline, result to terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from medinr.cli.bars import fit_bar, pretrain_bar
+from medinr.config import (
+    EvaluateConfig,
+    PretrainConfig,
+    ReconstructConfig,
+    find_config,
+    find_manifest,
+    load_config,
+)
+from medinr.evaluate.table import comparison_sentence, comparison_table, tasks_of
+from medinr.inr.checkpoint import find_trunk, read_card, shipped_trunks
+from medinr.io.manifest import read_manifest
+
+
+def inspect(options: argparse.Namespace, console: Console) -> None:
+    """`medinr inspect`."""
+    from medinr.pipelines.inspect import inspect as describe
+
+    console.print(describe(options.path))
+
+
+def pretrain(options: argparse.Namespace, console: Console) -> None:
+    """`medinr pretrain`."""
+    from medinr.pipelines.pretrain import pretrain as run
+
+    path = find_config(options.config)
+    config = load_config(PretrainConfig, path, options.overrides)
+    with pretrain_bar(console, config.training.steps) as progress:
+        card = run(config, options.out, near=path.parent, overwrite=options.overwrite, progress=progress)
+    console.print(
+        f"Trunk {card.name}: {len(card.scans)} slices of {len(card.subjects)} subjects, "
+        f"mean training PSNR {card.results['psnr_mean']:.2f} dB, in {options.out}"
+    )
+
+
+def reconstruct(options: argparse.Namespace, console: Console) -> None:
+    """`medinr reconstruct`."""
+    from medinr.pipelines.reconstruct import reconstruct as run
+
+    config = load_config(ReconstructConfig, options.task, options.overrides)
+    if options.trunk:
+        config = replace(config, trunk=options.trunk)
+    with fit_bar(console, config.fit.steps) as progress:
+        result = run(
+            options.source,
+            options.out,
+            config,
+            slices=options.slices,
+            overwrite=options.overwrite,
+            progress=progress,
+            index=options.index,
+            series=options.series,
+            modality=options.modality,
+        )
+    for position, record in enumerate(result.records):
+        console.print(f"slice {position}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
+    console.print(repr(result.volume), highlight=False)
+    console.print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
+
+
+def simulate(options: argparse.Namespace, console: Console) -> None:
+    """`medinr simulate`."""
+    from medinr.io.measurement import write_measurement
+    from medinr.pipelines.reconstruct import measure
+
+    config = load_config(ReconstructConfig, options.task, options.overrides)
+    measurement, _ = measure(
+        options.source,
+        config,
+        slices=options.slices,
+        index=options.index,
+        series=options.series,
+        modality=options.modality,
+    )
+    write_measurement(measurement, options.out, overwrite=options.overwrite)
+    console.print(f"{measurement!r} written to {options.out}", highlight=False)
+
+
+def evaluate(options: argparse.Namespace, console: Console) -> None:
+    """`medinr evaluate`."""
+    from medinr.pipelines.evaluate import evaluate as run
+
+    path = find_config(options.config)
+    config = load_config(EvaluateConfig, path, options.overrides)
+    scores = run(
+        read_manifest(find_manifest(options.manifest)),
+        config,
+        options.out,
+        near=path.parent,
+        overwrite=options.overwrite,
+        announce=lambda line: console.print(line, highlight=False),
+    )
+    for task in tasks_of(scores):
+        console.print(comparison_table(scores, task))
+        console.print(comparison_sentence(scores, task), highlight=False)
+    console.print(f"Every slice: {options.out / 'scores.csv'}")
+
+
+def trunks(options: argparse.Namespace, console: Console) -> None:
+    """`medinr trunks`."""
+    if options.name:
+        console.print_json(json.dumps(asdict(read_card(find_trunk(options.name)))))
+        return
+    for name, path in shipped_trunks().items():
+        card = read_card(path)
+        y, x = card.grid_shape
+        console.print(
+            f"{name}: {card.modality}, {len(card.scans)} slices of {len(card.subjects)} subjects, "
+            f"{x} x {y} pixels of {card.grid_spacing[0]:g} mm, {card.unit}",
+            highlight=False,
+        )
+
+
+def benchmark(options: argparse.Namespace, console: Console) -> None:
+    """`medinr benchmark`."""
+    from medinr.pipelines.benchmark import benchmark_fit, excerpt
+
+    scan = options.scan or excerpt("brain_mr", "patient20_study2_FLAIR.nii.gz")
+    table = benchmark_fit(
+        scan,
+        options.slice,
+        options.size,
+        options.trunk,
+        options.recipe_steps,
+        options.out,
+        overwrite=options.overwrite,
+        announce=lambda line: console.print(line, highlight=False),
+    )
+    console.print(table)
+
+
+def demo(options: argparse.Namespace, console: Console) -> None:
+    """`medinr demo`."""
+    from medinr.pipelines.demo import demo as run
+
+    config = load_config(ReconstructConfig, "kspace")
+    with fit_bar(console, config.fit.steps) as progress:
+        scores = run(config, options.out, overwrite=options.overwrite, progress=progress)
+    console.print(comparison_table(scores, "kspace"))
+    console.print(comparison_sentence(scores, "kspace"), highlight=False)
+    console.print(f"Figure, NIfTI and JSON are in {Path(options.out)}.")

@@ -1,0 +1,59 @@
+"""Arguments in, pipeline called, exit code out: 0 done, 1 our failure, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+
+from rich.console import Console
+
+from medinr.cli.arguments import build_parser
+from medinr.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one `medinr` command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    parser = build_parser(metadata.version("medinr"))
+    options = parser.parse_args(arguments)
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    if not options.debug:
+        warnings.simplefilter("ignore")
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. Run the same command again to continue.")
+        return 130
+    except Exception as error:
+        if options.debug:
+            raise
+        if isinstance(error, InputError):
+            errors.print(f"medinr: {error}")
+            return 2
+        errors.print(f"medinr failed: {type(error).__name__}: {error}\nRun again with --debug for the whole story.")
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported here so that --help answers at once: the commands pull in torch and MONAI.
+    from medinr.cli import commands
+
+    command = getattr(commands, options.command)
+    return int(command(options, Console()) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""What the configuration files of each job may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from medinr.data.simulate import SimulationSettings
+from medinr.errors import ConfigError
+from medinr.inr.pretrain import PretrainSettings
+from medinr.measurement import TASKS
+from medinr.solve.fit import FitSettings
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """`medinr pretrain`: which scans, on which grid, how long.
+
+    Attributes
+    ----------
+    name : str
+        Of the trunk; the files are called after it.
+    manifest : str
+        CSV file, relative to the configuration or the name of a shipped manifest.
+    modality : {"MR", "CT"}
+    contrasts : tuple of str
+        Empty: all.
+    split : str
+    grid : (int, int)
+        Training pixels (y, x).
+    spacing : float
+        Of the training grid in mm.
+    slices : int
+        How many slices, spread over as many subjects as possible.
+    per_scan : int
+        Slices per scan at most.
+    training : PretrainSettings
+    """
+
+    name: str
+    manifest: str
+    modality: str
+    contrasts: tuple[str, ...] = ()
+    split: str = "train"
+    grid: tuple[int, int] = (128, 128)
+    spacing: float = 1.8
+    slices: int = 12
+    per_scan: int = 2
+    training: PretrainSettings = field(default_factory=PretrainSettings)
+
+
+@dataclass(frozen=True)
+class PeerSettings:
+    """The classical method that stands beside medinr.
+
+    Attributes
+    ----------
+    tv_weight : float
+        Weight of total variation, in the same scaled units as the fit; 0 leaves TV out.
+    iterations : int
+    """
+
+    tv_weight: float = 1.0
+    iterations: int = 200
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """`medinr reconstruct`: one task from measurement to image.
+
+    Attributes
+    ----------
+    task : {"denoise", "superres", "kspace", "ct"}
+    trunk : str
+        Name of a shipped trunk or a .safetensors file; ``"random"`` starts from random weights.
+    simulation : SimulationSettings
+        How the measurement is simulated when a scan is given; a measurement file brings its own facts.
+    fit : FitSettings
+    peer : PeerSettings
+    """
+
+    task: str
+    trunk: str
+    simulation: SimulationSettings = field(default_factory=SimulationSettings)
+    fit: FitSettings = field(default_factory=FitSettings)
+    peer: PeerSettings = field(default_factory=PeerSettings)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigError(f"task {self.task!r} is not one of {', '.join(TASKS)}.")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """`medinr evaluate`: which tasks on which split.
+
+    Attributes
+    ----------
+    tasks : tuple of str
+        Names or files of reconstruction configurations.
+    split : str
+    slices : int
+        Slices per scan at most, evenly spread over the manifest's choice.
+    contrasts : tuple of str
+        Empty: all.
+    """
+
+    tasks: tuple[str, ...]
+    split: str = "devtest"
+    slices: int = 2
+    contrasts: tuple[str, ...] = ()

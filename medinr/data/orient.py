@@ -1,0 +1,78 @@
+"""One way round for every scan: the way radiologists hang pictures, by permuting and flipping only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medinr.io.grid import onto_grid, reorder
+from medinr.volume import Volume
+
+#: Where x, y and the slice axis point, by slice plane: what a viewer shows, in the order DICOM stacks slices.
+#: Axial: x to the patient's left, y to posterior, slices to superior.
+STANDARD_AXES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIR"}
+
+_RAS = {
+    "R": (1, 0, 0),
+    "L": (-1, 0, 0),
+    "A": (0, 1, 0),
+    "P": (0, -1, 0),
+    "S": (0, 0, 1),
+    "I": (0, 0, -1),
+}
+
+
+def standard_orientation(volume: Volume) -> Volume:
+    """Turn a scan so that its pictures hang as usual; slices stay slices, no value changes.
+
+    Parameters
+    ----------
+    volume : Volume
+        Of any orientation, oblique too: the nearest axes count.
+
+    Returns
+    -------
+    Volume
+        Axes as `STANDARD_AXES` says for its slice plane; every voxel stays where it was in the patient.
+    """
+    return reorder(volume, _moves(volume))
+
+
+def restore_orientation(volume: Volume, like: Volume) -> Volume:
+    """Turn a result back into the voxel order of the scan it came from (inverse of `standard_orientation`).
+
+    Parameters
+    ----------
+    volume : Volume
+        On the voxels of `like`, in any order.
+    like : Volume
+        The scan as it was read.
+
+    Returns
+    -------
+    Volume
+        Affine and source files those of `like`.
+
+    Raises
+    ------
+    GeometryError
+        When the two do not hold the same points.
+    """
+    back = onto_grid(volume, like.affine, like.shape, "the scan it came from")
+    return replace(back, provenance=replace(back.provenance, files=like.provenance.files))
+
+
+def _moves(volume: Volume) -> NDArray[np.int_]:
+    directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
+    wanted = np.array([_RAS[letter] for letter in STANDARD_AXES[volume.plane]]).T
+    # Entry (i, j): how far old axis i runs along new axis j.
+    along = directions.T @ wanted
+    straight = abs(along[0, 0]) + abs(along[1, 1])
+    swapped = abs(along[0, 1]) + abs(along[1, 0])
+    pairs = ((0, 0), (1, 1), (2, 2)) if straight >= swapped else ((0, 1), (1, 0), (2, 2))
+    moves = np.zeros((3, 3), dtype=int)
+    for old, new in pairs:
+        moves[old, new] = 1 if along[old, new] >= 0 else -1
+    return moves

@@ -1,0 +1,206 @@
+"""Simulated acquisitions: draw the parameters, then apply them; the drawn parameters are kept with the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medinr.data.acquisition import noise_for, operator_for
+from medinr.errors import ConfigError, UnitError
+from medinr.measurement import TASKS, Measurement
+from medinr.operators import birdcage_maps, cartesian_mask
+from medinr.units import HU_VACUUM, attenuation_from_hu
+from medinr.volume import Volume
+
+#: Modality each task's physics belongs to.
+TASK_MODALITY = {"denoise": "MR", "superres": "MR", "kspace": "MR", "ct": "CT"}
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """What a simulated scanner does to a scan.
+
+    Attributes
+    ----------
+    noise_level : float
+        ``denoise`` and ``superres``: sigma as a fraction of the 99th percentile of the whole volume.
+    factor : int
+        ``superres``: how many times coarser, in-plane.
+    acceleration, centre_fraction, mask : float, float, str
+        ``kspace``: Cartesian line sampling, see `medinr.operators.cartesian_mask`.
+    coils : int
+        ``kspace``: 1, or the number of simulated birdcage coils.
+    snr_db : float
+        ``kspace``: energy of the fully sampled k-space over the noise energy.
+    phase : float
+        ``kspace``: peak of the smooth synthetic phase in radians (magnitude scans carry none of their own).
+    views, photons : int, float
+        ``ct``: parallel projections over 180 degrees, photons per unattenuated ray.
+    seed : int
+    """
+
+    noise_level: float = 0.05
+    factor: int = 2
+    acceleration: float = 4.0
+    centre_fraction: float = 0.08
+    mask: str = "variable"
+    coils: int = 1
+    snr_db: float = 40.0
+    phase: float = 1.5
+    views: int = 60
+    photons: float = 1e5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.noise_level < 0 or self.factor < 1 or self.coils < 1 or self.views < 1 or self.photons <= 0:
+            raise ConfigError(
+                "noise_level must be 0 or more; factor, coils and views at least 1; photons positive; got "
+                f"{self.noise_level}, {self.factor}, {self.coils}, {self.views}, {self.photons}."
+            )
+
+
+def smooth_phase(shape: tuple[int, int], coefficients: list[float]) -> Tensor:
+    """Evaluate a phase map in radians: a quadratic polynomial over the field of view, shape (y, x).
+
+    Coefficients multiply ``1, y, x, y^2, x y, x^2`` with y and x from -1 to 1.
+    """
+    y = torch.linspace(-1, 1, shape[0]).unsqueeze(1)
+    x = torch.linspace(-1, 1, shape[1]).unsqueeze(0)
+    terms = (
+        torch.ones(shape),
+        y.expand(shape),
+        x.expand(shape),
+        (y**2).expand(shape),
+        y * x,
+        (x**2).expand(shape),
+    )
+    return sum((c * t for c, t in zip(coefficients, terms, strict=True)), torch.zeros(shape))
+
+
+def draw_parameters(task: str, scan: Volume, level: float, settings: SimulationSettings) -> dict[str, Any]:
+    """Draw everything random about an acquisition except the noise itself.
+
+    Parameters
+    ----------
+    task : {"denoise", "superres", "kspace", "ct"}
+    scan : Volume
+        The slices to be measured.
+    level : float
+        99th percentile of the whole volume, for the noise level.
+    settings : SimulationSettings
+
+    Returns
+    -------
+    dict
+        Plain values, to be stored with the measurement.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    _, y, x = scan.shape
+    common: dict[str, Any] = {"simulated": True, "seed": settings.seed, "settings": asdict(settings)}
+    if task == "denoise":
+        return common | {"noise": "rician", "sigma": settings.noise_level * level}
+    if task == "superres":
+        # A noise-free measurement still needs a tolerance to be weighed by: half a percent.
+        return common | {
+            "noise": "gaussian",
+            "sigma": max(settings.noise_level, 0.005) * level,
+            "added_sigma": settings.noise_level * level,
+            "factor": settings.factor,
+        }
+    if task == "kspace":
+        mask = cartesian_mask(y, settings.acceleration, settings.centre_fraction, settings.mask, settings.seed)
+        coefficients = (torch.rand(6, generator=generator) * 2 - 1) * (settings.phase / 2)
+        return common | {
+            "noise": "gaussian",
+            "mask": mask.to_dict(),
+            "achieved_acceleration": mask.achieved_acceleration,
+            "phase": coefficients.tolist(),
+            "coils": settings.coils,
+        }
+    dy, dx = scan.spacing[1], scan.spacing[0]
+    spacing = min(dy, dx)
+    return common | {
+        "noise": "poisson",
+        "photons": settings.photons,
+        "angles": (torch.arange(settings.views, dtype=torch.float64) * (math.pi / settings.views)).tolist(),
+        "detector_spacing": spacing,
+        "detector_count": math.ceil(math.hypot(y * dy, x * dx) / spacing) + 1,
+    }
+
+
+def images_for(task: str, scan: Volume, parameters: dict[str, Any]) -> Tensor:
+    """Give what the scanner sees, shape (slices, y, x): magnitude, complex image, or attenuation in 1/mm."""
+    if task == "ct":
+        hu = np.clip(scan.array.real, HU_VACUUM, None)
+        return torch.from_numpy(np.ascontiguousarray(attenuation_from_hu(hu.astype(np.float32))))
+    magnitude = torch.from_numpy(np.ascontiguousarray(np.abs(scan.array)))
+    if task != "kspace":
+        return magnitude
+    return torch.polar(
+        magnitude, smooth_phase((scan.shape[1], scan.shape[2]), parameters["phase"]).expand_as(magnitude)
+    )
+
+
+def simulate(task: str, scan: Volume, settings: SimulationSettings, *, level: float | None = None) -> Measurement:
+    """Simulate the measurement of a scan's slices.
+
+    Parameters
+    ----------
+    task : {"denoise", "superres", "kspace", "ct"}
+    scan : Volume
+        Slices to measure, in standard orientation.
+    settings : SimulationSettings
+    level : float, optional
+        99th percentile of the whole volume when ``scan`` is only part of it.
+
+    Returns
+    -------
+    Measurement
+        With every drawn parameter, so that the same measurement can be made again.
+
+    Raises
+    ------
+    UnitError
+        When the scan's modality does not go with the task.
+    """
+    if task not in TASKS:
+        raise ConfigError(f"Task {task!r} is not one of {', '.join(TASKS)}.")
+    if scan.modality != TASK_MODALITY[task]:
+        raise UnitError(
+            f"Task {task} simulates a {TASK_MODALITY[task]} scanner; this scan is {scan.modality}. "
+            f"Choose another task, or say --modality {TASK_MODALITY[task]} if the file is one."
+        )
+    if level is None:
+        level = float(np.percentile(np.abs(scan.array), 99))
+    parameters = draw_parameters(task, scan, level, settings)
+    images = images_for(task, scan, parameters)
+    arrays = {}
+    if task == "kspace" and settings.coils > 1:
+        arrays["coil_maps"] = birdcage_maps((scan.shape[1], scan.shape[2]), settings.coils)
+    if task == "kspace":
+        # Orthonormal transform: the energy of k-space is the energy of the image.
+        energy = float(images.abs().square().mean())
+        parameters["sigma"] = math.sqrt(energy / 10 ** (settings.snr_db / 10) / 2)
+    blank = Measurement(
+        task=task,
+        data=torch.zeros(len(images), 1, 1),
+        parameters=parameters,
+        affine=scan.affine,
+        image_shape=(scan.shape[1], scan.shape[2]),
+        modality=scan.modality,
+        unit=scan.unit,
+        arrays=arrays,
+        provenance=scan.provenance,
+    )
+    clean = operator_for(blank)(images)
+    generator = torch.Generator().manual_seed(settings.seed + 1)
+    if parameters.get("added_sigma") == 0.0 or parameters.get("sigma") == 0.0:
+        data = clean
+    else:
+        data = noise_for(blank).sample(clean, generator)
+    return Measurement(**{**vars(blank), "data": data})

@@ -1,0 +1,264 @@
+"""Manifests: which scans, whose, which split, which hash, which licence.
+
+A manifest is a CSV file with one scan a row; data_manifests/README.md describes the columns for users.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from medinr.errors import ManifestError
+from medinr.io.atomic import write_text
+from medinr.io.hashes import hash_scan
+
+SPLITS = ("train", "validation", "devtest", "test")
+MODALITIES = ("MR", "CT")
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One scan of a manifest.
+
+    Attributes
+    ----------
+    path : str
+        File or DICOM folder, relative to the manifest's folder, with forward slashes; ``..`` is allowed.
+    sha256 : str
+        `medinr.io.hashes.hash_scan` of it: 64 hexadecimal digits.
+    subject, session : str
+        Whose scan it is, as a public or invented code, and which visit (may be empty). Never a patient's
+        name or number.
+    modality : {"MR", "CT"}
+    contrast : str
+        Such as FLAIR, T1, T2; empty for CT.
+    split : {"train", "validation", "devtest", "test"}
+        All rows of a subject have the same.
+    licence : str
+        Under which the scan may be used, such as "CC BY 4.0".
+    slices : str
+        Slices to use: ``start:stop:step`` as in Python, or numbers such as ``3 8 13``; empty means all.
+    """
+
+    path: str
+    sha256: str
+    subject: str
+    session: str
+    modality: str
+    contrast: str
+    split: str
+    licence: str
+    slices: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("path", "sha256", "subject", "modality", "split", "licence"):
+            if not getattr(self, name):
+                raise ManifestError(f"column {name!r} is empty; every row needs it.")
+        if Path(self.path).is_absolute() or "\\" in self.path:
+            raise ManifestError(
+                f"path {self.path!r} works on one machine only. Write it relative to the manifest's folder, "
+                "with forward slashes."
+            )
+        if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef"):
+            raise ManifestError(f"sha256 {self.sha256[:12]!r}... is not 64 lower-case hexadecimal digits.")
+        if self.modality not in MODALITIES:
+            raise ManifestError(f"modality {self.modality!r} is not one of {', '.join(MODALITIES)}.")
+        if self.split not in SPLITS:
+            raise ManifestError(f"split {self.split!r} is not one of {', '.join(SPLITS)}.")
+        _parse_slices(self.slices)
+
+    def slice_numbers(self, count: int) -> tuple[int, ...]:
+        """Return the numbers of the slices to use, counted from 0.
+
+        Parameters
+        ----------
+        count : int
+            Slices in the scan.
+
+        Raises
+        ------
+        ManifestError
+            When no slice, or one that the scan has not, is asked for.
+
+        Examples
+        --------
+        >>> ManifestRow("a.nii", "0" * 64, "s1", "", "MR", "T1", "train", "CC0", "18:26:2").slice_numbers(40)
+        (18, 20, 22, 24)
+        """
+        chosen = _parse_slices(self.slices)
+        numbers = tuple(range(count))[chosen] if isinstance(chosen, slice) else chosen
+        if not numbers or max(numbers) >= count:
+            raise ManifestError(f"{self.path}: slices {self.slices!r} do not fit a scan with slices 0 to {count - 1}.")
+        return numbers
+
+
+COLUMNS = tuple(field.name for field in fields(ManifestRow))
+_OPTIONAL = ("slices",)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Rows and the folder that their paths start from.
+
+    Raises
+    ------
+    ManifestError
+        When one subject is in two splits: slices of one person on both sides would flatter any result.
+    """
+
+    rows: tuple[ManifestRow, ...]
+    root: Path
+
+    def __post_init__(self) -> None:
+        split_of: dict[str, str] = {}
+        for row in self.rows:
+            if split_of.setdefault(row.subject, row.split) != row.split:
+                raise ManifestError(
+                    f"subject {row.subject!r} is in both {split_of[row.subject]!r} and {row.split!r}. "
+                    "Split by subject: move all rows of a subject to one split."
+                )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ManifestRow]:
+        return iter(self.rows)
+
+    def resolve(self, row: ManifestRow) -> Path:
+        """Return where the row's file or folder is, by the manifest's own place."""
+        return self.root / row.path
+
+    def select(
+        self,
+        *,
+        split: str | None = None,
+        modality: str | None = None,
+        contrast: str | Sequence[str] | None = None,
+        subject: str | None = None,
+    ) -> Manifest:
+        """Keep the rows that match; what is None is not asked. May be empty.
+
+        Examples
+        --------
+        >>> Manifest((), Path()).select(split="train", contrast=("T1", "FLAIR"))
+        Manifest(rows=(), root=PosixPath('.'))
+        """
+        contrasts = (contrast,) if isinstance(contrast, str) else contrast
+        rows = (
+            row
+            for row in self.rows
+            if split in (None, row.split)
+            and modality in (None, row.modality)
+            and subject in (None, row.subject)
+            and (contrasts is None or row.contrast in contrasts)
+        )
+        return Manifest(tuple(rows), self.root)
+
+    def verify(self, row: ManifestRow) -> Path:
+        """Return the row's path after checking that the file there is the one that was meant.
+
+        Raises
+        ------
+        ManifestError
+            When it is missing or its hash differs.
+        """
+        path = self.resolve(row)
+        if not path.exists():
+            raise ManifestError(
+                f"{path}: this scan of subject {row.subject} is not here. Get it from the source named "
+                "beside the manifest (README.md), or use the excerpts that ship with medinr."
+            )
+        found = hash_scan(path)
+        if found != row.sha256:
+            raise ManifestError(
+                f"{path}: SHA-256 is {found[:12]}..., the manifest says {row.sha256[:12]}.... "
+                "The file differs from the one described: copy it again, or correct the manifest."
+            )
+        return path
+
+
+def read_manifest(path: Path | str) -> Manifest:
+    """Read and check a manifest; the scans themselves are not touched (see `Manifest.verify`).
+
+    Raises
+    ------
+    ManifestError
+        Naming the row, and the nearest known column for a column that is unknown.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ManifestError(f"{path}: the manifest cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8 text; a manifest is a CSV file.") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    _check_columns(path, reader.fieldnames or ())
+    rows: list[ManifestRow] = []
+    first_line: dict[str, int] = {}
+    for record in reader:
+        line = reader.line_num
+        values = {name: value.strip() for name, value in record.items() if isinstance(value, str) and name}
+        if len(values) != len(record):
+            raise ManifestError(f"{path}, line {line}: {len(values)} values for {len(COLUMNS)} columns.")
+        try:
+            row = ManifestRow(**values)
+        except ManifestError as error:
+            raise ManifestError(f"{path}, line {line}: {error}") from error
+        if row.path in first_line:
+            raise ManifestError(f"{path}, line {line}: {row.path} stands on line {first_line[row.path]} already.")
+        first_line[row.path] = line
+        rows.append(row)
+    try:
+        return Manifest(tuple(rows), path.parent)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
+def write_manifest(manifest: Manifest, path: Path | str, overwrite: bool = False) -> Path:
+    """Write the rows as CSV, atomically; paths must already be relative to the new file's folder.
+
+    Raises
+    ------
+    OutputExistsError
+        When the file exists and `overwrite` is not set.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(row, name) for name in COLUMNS] for row in manifest.rows)
+    return write_text(path, text.getvalue(), overwrite)
+
+
+def _check_columns(path: Path, found: Sequence[str]) -> None:
+    for name in found:
+        if name not in COLUMNS:
+            near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COLUMNS)}."
+            raise ManifestError(f"{path}: unknown column {name!r}; {hint}")
+    missing = [name for name in COLUMNS if name not in found and name not in _OPTIONAL]
+    if missing:
+        raise ManifestError(f"{path}: column {', '.join(missing)} is missing; a manifest has {', '.join(COLUMNS)}.")
+    if len(set(found)) < len(found):
+        raise ManifestError(f"{path}: a column stands twice in the first line.")
+
+
+def _parse_slices(text: str) -> slice | tuple[int, ...]:
+    try:
+        if not text:
+            return slice(None)
+        if ":" in text:
+            parts = [int(part) if part else None for part in text.split(":")]
+            if len(parts) <= 3 and all(part is None or part >= 0 for part in parts) and parts[2:] != [0]:
+                return slice(*parts)
+        else:
+            numbers = tuple(int(part) for part in text.split())
+            if all(a < b for a, b in zip((-1, *numbers), numbers, strict=False)):
+                return numbers
+    except ValueError:
+        pass
+    raise ManifestError(f"slices {text!r} is neither start:stop:step nor increasing numbers such as '3 8 13'.")

@@ -1,0 +1,78 @@
+"""A measurement: what was recorded for each slice, and the facts needed to explain it.
+
+Facts, not objects: parameters are plain values and arrays, so that a measurement can be saved, inspected and
+replayed. `medinr.data.acquisition` turns the facts into an operator and a noise model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from medinr.errors import ConfigError, ShapeError
+from medinr.volume import Affine, Provenance, Volume
+
+TASKS = ("denoise", "superres", "kspace", "ct")
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Data of one or more slices measured the same way.
+
+    Attributes
+    ----------
+    task : {"denoise", "superres", "kspace", "ct"}
+    data : Tensor, shape (slices, ...)
+        Per task ``(y, x)``, coarse ``(y, x)``, ``(coil, line, kx)`` or ``(angle, detector)``.
+    parameters : mapping
+        Plain values that say how it was measured: sampled lines, noise level, angles, seed.
+    arrays : mapping of str to Tensor
+        Coil maps and the like.
+    affine : ndarray, shape (4, 4)
+        Of the image grid to be reconstructed, index (x, y, z) to RAS mm.
+    image_shape : (int, int)
+        Pixels (y, x) of that grid.
+    modality, unit : str
+        Of the image.
+    provenance : Provenance
+        Of the scan it was simulated from, or of the raw file.
+    """
+
+    task: str
+    data: Tensor
+    parameters: Mapping[str, Any]
+    affine: Affine
+    image_shape: tuple[int, int]
+    modality: str
+    unit: str
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigError(f"Task {self.task!r} is not one of {', '.join(TASKS)}.")
+        if self.data.ndim < 3:
+            raise ShapeError(f"Measured data are (slices, ...); got shape {tuple(self.data.shape)}.")
+
+    @property
+    def slices(self) -> int:
+        """Number of slices."""
+        return int(self.data.shape[0])
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Pixel spacing (y, x) of the image grid in mm."""
+        x, y = np.linalg.norm(self.affine[:3, :2], axis=0)
+        return float(y), float(x)
+
+    def volume(self, images: np.ndarray[Any, Any]) -> Volume:
+        """Put reconstructed slices ``(slices, y, x)`` where they belong in patient space."""
+        return Volume(images.astype(np.float32), self.affine, self.modality, self.unit, self.provenance)
+
+    def __repr__(self) -> str:
+        y, x = self.image_shape
+        return f"Measurement {self.task}, {self.slices} slices, data {tuple(self.data.shape)}, image {x} x {y} pixels"

@@ -1,0 +1,51 @@
+"""When to stop, from measurements alone: some are kept from the fit and say when it stops learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medinr.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class StoppingSettings:
+    """Stopping by held-out measurements.
+
+    Attributes
+    ----------
+    held_out : float
+        Fraction of the measurement kept from the fit; 0 runs all steps.
+    patience : int
+        Steps without improvement after which the fit ends.
+    at_least : int
+        Steps before which it never ends.
+    """
+
+    held_out: float = 0.05
+    patience: int = 30
+    at_least: int = 20
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 0.5:
+            raise ConfigError(f"held_out is a fraction from 0 to below 0.5; got {self.held_out}.")
+
+
+class HeldOutWatch:
+    """Follow the held-out misfit through the fit and remember the best step."""
+
+    def __init__(self, settings: StoppingSettings) -> None:
+        self.settings = settings
+        self.best_step = 0
+        self.best_value = float("inf")
+
+    def update(self, step: int, value: float) -> bool:
+        """Record the misfit before ``step``; True when it is the best so far."""
+        if value < self.best_value:
+            self.best_step, self.best_value = step, value
+            return True
+        return False
+
+    def exhausted(self, step: int) -> bool:
+        """Whether patience has run out."""
+        s = self.settings
+        return step >= s.at_least and step - self.best_step >= s.patience

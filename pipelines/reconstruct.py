@@ -1,0 +1,187 @@
+"""Scan or measurement in, reconstruction out: NIfTI, derived DICOM, figure, result.json, convergence.csv."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
+from medinr.pipelines.show import reconstruction_figures
+from medinr.pipelines.slices import Truth, exported, naive_image, open_trunk, problem_for, tv_image
+
+from medinr.config import ReconstructConfig
+from medinr.data.orient import restore_orientation, standard_orientation
+from medinr.data.simulate import simulate
+from medinr.errors import OutputExistsError
+from medinr.evaluate.metrics import data_range
+from medinr.inr.network import Trunk
+from medinr.io.atomic import write_json
+from medinr.io.dicom_write import write_derived_series
+from medinr.io.measurement import read_measurement, write_measurement
+from medinr.io.nifti import write_nifti
+from medinr.io.scan import read_scan
+from medinr.measurement import Measurement
+from medinr.solve.fit import fit
+from medinr.solve.solution import Step
+from medinr.volume import Volume
+
+Progress = Callable[[int, Step], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What `reconstruct` made, and where it lies.
+
+    Attributes
+    ----------
+    folder : Path
+    volume : Volume
+        The reconstruction, in the scan's units and orientation.
+    truth : Truth or None
+        The scan the measurement was simulated from.
+    records : tuple of SliceRecord
+    measurement : Measurement
+    """
+
+    folder: Path
+    volume: Volume
+    truth: Truth | None
+    records: tuple[SliceRecord, ...]
+    measurement: Measurement
+
+
+def measure(
+    source: Path, config: ReconstructConfig, *, slices: Sequence[int] | None = None, **reading: Any
+) -> tuple[Measurement, Truth]:
+    """Simulate the measurement of a scan's slices; the scan itself comes back for comparison."""
+    whole = read_scan(source, **reading)
+    values = np.nan_to_num(np.abs(whole.array) if whole.modality == "MR" else whole.array.real)
+    chosen = whole.select(range(whole.shape[0]) if slices is None else slices)
+    chosen.require_usable(source.name)
+    upright = standard_orientation(chosen)
+    level = float(np.percentile(values, 99))
+    images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
+    truth = Truth(chosen, images.astype(np.float32), data_range(values, whole.modality))
+    return simulate(config.task, upright, config.simulation, level=level), truth
+
+
+def reconstruct(
+    source: Path,
+    out: Path,
+    config: ReconstructConfig,
+    *,
+    slices: Sequence[int] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **reading: Any,
+) -> Reconstruction:
+    """Reconstruct a scan (simulating its measurement first) or a measurement file.
+
+    Parameters
+    ----------
+    source : Path
+        NIfTI file, DICOM folder, or measurement (.safetensors).
+    out : Path
+        Folder for everything that is made; an unfinished one is continued, a finished one refused.
+    config : ReconstructConfig
+    slices : sequence of int, optional
+        Evenly spaced slice numbers; all by default.
+    overwrite : bool
+        Replace a finished result.
+    progress : callable, optional
+        Called with the position among the slices and every `Step`.
+    **reading
+        ``index``, ``series`` and ``modality``, see `medinr.io.scan.read_scan`.
+
+    Returns
+    -------
+    Reconstruction
+    """
+    started = time.perf_counter()
+    if (out / "result.json").exists() and not overwrite:
+        raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
+    if source.suffix == ".safetensors":
+        measurement, truth = read_measurement(source), None
+    else:
+        measurement, truth = measure(source, config, slices=slices, **reading)
+        write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
+    trunk, length_scale, card = open_trunk(config.trunk, measurement.modality)
+
+    fingerprint = _fingerprint(config, measurement, card.scan_hashes if card else ())
+    records = []
+    for position in range(measurement.slices):
+        stored = out / "work" / f"slice_{position:04d}.safetensors"
+        record = None if overwrite else load_record(stored, fingerprint)
+        if record is None:
+            watch = (lambda step, at=position: progress(at, step)) if progress else None
+            record = _reconstruct_slice(measurement, position, trunk, length_scale, config, watch)
+            save_record(stored, record, fingerprint)
+        records.append(record)
+
+    upright = measurement.volume(np.stack([record.images["medinr"] for record in records]))
+    volume = upright if truth is None else restore_orientation(upright, truth.scan)
+    write_nifti(volume, out / "reconstruction.nii.gz", overwrite=True)
+    outputs = ["reconstruction.nii.gz", "convergence.csv"]
+    if truth is not None and truth.scan.provenance.format == "dicom":
+        summary = f"medinr {versions()['medinr']}, task {config.task}, trunk {config.trunk}"
+        write_derived_series(
+            volume,
+            out / "dicom",
+            description=f"medinr {config.task}",
+            settings_summary=summary,
+            overwrite=True,
+        )
+        outputs.append("dicom")
+    write_convergence(out / "convergence.csv", records)
+    outputs += reconstruction_figures(out, measurement, records, truth)
+    write_json(
+        out / "result.json",
+        {
+            "task": config.task,
+            "settings": asdict(config),
+            "measurement": {k: v for k, v in measurement.parameters.items() if k != "settings"},
+            "source_sha256": measurement.provenance.sha256,
+            "trunk": {"name": config.trunk, "subjects": list(card.subjects) if card else []},
+            "slices": [record.summary() for record in records],
+            "seconds": time.perf_counter() - started,
+            "versions": versions(),
+            "outputs": sorted(outputs),
+        },
+        overwrite=True,
+    )
+    return Reconstruction(out, volume, truth, tuple(records), measurement)
+
+
+def _reconstruct_slice(
+    measurement: Measurement,
+    position: int,
+    trunk: Trunk,
+    length_scale: float,
+    config: ReconstructConfig,
+    watch: Callable[[Step], None] | None,
+) -> SliceRecord:
+    problem = problem_for(measurement, position)
+    solution = fit(problem, trunk, length_scale, config.fit, progress=watch)
+    images = {"medinr": exported(measurement, solution.image)}
+    seconds = {"medinr": solution.seconds}
+    peers: dict[str, Callable[[], Tensor]] = {"input": lambda: naive_image(measurement, problem)}
+    if config.peer.tv_weight > 0:
+        peers["TV"] = lambda: tv_image(problem, config.peer.tv_weight, config.peer.iterations)
+    for name, make in peers.items():
+        before = time.perf_counter()
+        images[name] = exported(measurement, make())
+        seconds[name] = time.perf_counter() - before
+    return SliceRecord.of(solution, images, seconds)
+
+
+def _fingerprint(config: ReconstructConfig, measurement: Measurement, trunk_scans: Sequence[str]) -> str:
+    facts = json.dumps([asdict(config), measurement.parameters, list(trunk_scans)], sort_keys=True)
+    data = np.ascontiguousarray(measurement.data.resolve_conj().numpy())
+    return hashlib.sha256(facts.encode() + data.tobytes()).hexdigest()

@@ -1,0 +1,109 @@
+"""One slice of a measurement: its problem, its peers, its image in the scan's own units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medinr.baselines import denoise_magnitude, naive, total_variation
+from medinr.data.acquisition import group_axis, intensity_scale, noise_for, operator_for, protected_groups
+from medinr.errors import CheckpointError
+from medinr.inr.checkpoint import TrunkCard, load_trunk
+from medinr.inr.network import Trunk, TrunkSettings
+from medinr.measurement import Measurement
+from medinr.operators import Decimation, Rician
+from medinr.solve.problem import Problem
+from medinr.units import hu_from_attenuation
+from medinr.volume import Volume
+
+NAIVE_NAMES = {"denoise": "noisy", "superres": "bicubic", "kspace": "zero-filled", "ct": "FBP"}
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The scan a measurement was simulated from; seen by figures and scores only.
+
+    Attributes
+    ----------
+    scan : Volume
+        The chosen slices, as they lie in the file.
+    images : ndarray, shape (slices, y, x)
+        The same in standard orientation, magnitude or HU.
+    peak : float
+        Data range for PSNR and SSIM, from the whole scan.
+    """
+
+    scan: Volume
+    images: NDArray[np.float32]
+    peak: float
+
+
+def open_trunk(name: str, modality: str) -> tuple[Trunk, float, TrunkCard | None]:
+    """Load a trunk for a modality; ``"random"`` gives random weights on a 115 mm scale.
+
+    Raises
+    ------
+    CheckpointError
+        When the trunk is missing or was trained on another modality.
+    """
+    if name == "random":
+        return Trunk(TrunkSettings(), torch.Generator().manual_seed(0)), 115.0, None
+    trunk, card = load_trunk(name)
+    if card.modality != modality:
+        raise CheckpointError(
+            f"Trunk {card.name!r} was trained on {card.modality} scans; this scan is {modality}. "
+            "Choose another with --trunk (medinr trunks lists them)."
+        )
+    return trunk, card.length_scale, card
+
+
+def problem_for(measurement: Measurement, index: int) -> Problem:
+    """Pose the inverse problem of slice ``index`` of a measurement."""
+    operator = operator_for(measurement)
+    data = measurement.data[index]
+    return Problem(
+        data=data,
+        operator=operator,
+        noise=noise_for(measurement),
+        spacing=measurement.spacing,
+        complex_image=measurement.task == "kspace",
+        scale=intensity_scale(measurement, data, operator),
+        group_axis=group_axis(measurement),
+        protected=protected_groups(measurement),
+    )
+
+
+def naive_image(measurement: Measurement, problem: Problem) -> Tensor:
+    """The image a reader has without any reconstruction: noisy, bicubic, zero-filled or FBP."""
+    if measurement.task == "superres":
+        grid = Decimation(problem.shape, int(measurement.parameters["factor"]))
+        return naive("superres", problem.data, problem.operator, factor=grid.factor, offset=grid.offset)
+    return naive(measurement.task, problem.data, problem.operator)
+
+
+def tv_image(problem: Problem, weight: float, iterations: int) -> Tensor:
+    """The total-variation peer, in the units of the image."""
+    if isinstance(problem.noise, Rician):
+        return denoise_magnitude(problem.data, problem.noise, weight, iterations=iterations)
+    _, precision = problem.noise.surrogate(problem.data, problem.data)
+    return total_variation(
+        problem.data,
+        problem.operator,
+        weight,
+        precision=precision,
+        iterations=iterations,
+        nonnegative=not problem.complex_image,
+    )
+
+
+def exported(measurement: Measurement, image: Tensor) -> NDArray[np.float32]:
+    """An image in the units a reader expects: magnitude for MR, Hounsfield units for CT; shape (y, x)."""
+    if measurement.modality == "CT":
+        return np.asarray(hu_from_attenuation(image.detach().double().numpy()), dtype=np.float32)
+    magnitude: Any = image.detach().abs() if image.is_complex() else image.detach().clamp_min(0.0)
+    return np.asarray(magnitude.numpy(), dtype=np.float32)

@@ -1,0 +1,45 @@
+"""Fixtures for all tests: made-up scans, the shipped excerpts, and the development scans where they exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> ModuleType:
+    """The module tests/synthetic.py, which importlib mode keeps off the import path."""
+    spec = importlib.util.spec_from_file_location("medinr_tests_synthetic", Path(__file__).parent / "synthetic.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def excerpts() -> Path:
+    """The folder of shipped excerpts."""
+    return ROOT / "data_manifests" / "excerpts"
+
+
+@pytest.fixture(scope="session")
+def manifests() -> Path:
+    """The folder of shipped manifests."""
+    return ROOT / "data_manifests"
+
+
+@pytest.fixture
+def shared_data(request: pytest.FixtureRequest) -> Path:
+    """The development scans beside the checkout; the test is skipped, by name, where they are absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{request.node.name} needs ../shared/data")
+    return SHARED

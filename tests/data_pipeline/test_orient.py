@@ -1,0 +1,56 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from medinr.data.orient import STANDARD_AXES, restore_orientation, standard_orientation
+from medinr.errors import GeometryError
+from medinr.io.grid import onto_grid, reorder
+
+ANGLES = [(0, 0, 0), (180, 0, 90), (90, 0, 0), (0, 90, 0), (90, 90, 10), (20, -15, 30), (-80, 10, 170)]
+
+
+@pytest.mark.parametrize("angles", ANGLES)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pictures_hang_the_usual_way_and_voxels_stay_put(synthetic, angles, mirrored):
+    geometry = synthetic.affine(angles=angles) @ np.diag([-1.0 if mirrored else 1, 1, 1, 1])
+    volume = synthetic.phantom((3, 7, 5), geometry=geometry)
+    volume.array[2, 6, 1] = 5000
+    turned = standard_orientation(volume)
+    assert "".join(turned.axes) == STANDARD_AXES[volume.plane]
+    assert turned.plane == volume.plane
+    z, y, x = np.unravel_index(turned.array.argmax(), turned.shape)
+    np.testing.assert_allclose(turned.affine @ [x, y, z, 1], volume.affine @ [1, 6, 2, 1], atol=1e-9)
+    back = restore_orientation(turned, volume)
+    np.testing.assert_array_equal(back.array, volume.array)
+    np.testing.assert_array_equal(back.affine, volume.affine)
+
+
+def test_every_reordering_is_undone(synthetic):
+    volume = synthetic.phantom((3, 7, 5), geometry=synthetic.affine(angles=(20, -15, 30)))
+    for swap, *signs in itertools.product((False, True), (1, -1), (1, -1), (1, -1)):
+        moves = np.diag(signs)
+        if swap:
+            moves[:, [0, 1]] = moves[:, [1, 0]]
+        moved = reorder(volume, moves)
+        np.testing.assert_array_equal(onto_grid(moved, volume.affine, volume.shape, "it").array, volume.array)
+
+
+def test_source_files_follow_the_slices(synthetic, tmp_path):
+    from medinr.io.dicom import read_dicom_series
+
+    synthetic.write_dicom_series(tmp_path, synthetic.phantom())
+    scan = read_dicom_series(tmp_path)
+    flipped = reorder(scan, np.diag([1, 1, -1]))
+    assert flipped.provenance.files == scan.provenance.files[::-1]
+    assert restore_orientation(flipped, scan).provenance.files == scan.provenance.files
+
+
+def test_grids_that_differ_are_refused(synthetic):
+    volume = synthetic.phantom((3, 7, 5))
+    with pytest.raises(GeometryError, match="does not lie on the voxels"):
+        restore_orientation(volume.select([0, 1]), volume)
+    with pytest.raises(GeometryError, match="does not lie on the voxels"):
+        onto_grid(volume, synthetic.affine(angles=(30, 0, 0)), volume.shape, "another scan")
+    with pytest.raises(GeometryError, match="asks for more"):
+        reorder(volume, np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]]))

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import sigpy
+import torch
+from sigpy.mri import linop as sigpy_linop
+
+from medinr.errors import ShapeError
+from medinr.operators import Fourier, LineSampling, birdcage_maps, cartesian_mask, undersampled_fourier
+
+
+def _random(shape, seed=0):
+    return torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (7, 5), (4, 9)])
+def test_agrees_with_numpy(shape):
+    x = _random((2, *shape))
+    axes = (-2, -1)
+    expected = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(x.numpy(), axes=axes), norm="ortho"), axes=axes)
+    np.testing.assert_allclose(Fourier(shape)(x).numpy(), expected, atol=1e-12)
+
+
+def test_adjoint_is_inverse():
+    fourier = Fourier((7, 6))
+    x = _random((7, 6))
+    torch.testing.assert_close(fourier.H(fourier(x)), x)
+
+
+def test_a_uniform_image_is_the_centre_of_kspace():
+    spectrum = Fourier((6, 5))(torch.ones(6, 5, dtype=torch.complex128))
+    expected = torch.zeros(6, 5, dtype=torch.complex128)
+    expected[3, 2] = 30**0.5
+    torch.testing.assert_close(spectrum, expected)
+
+
+def test_unknown_axis_is_refused():
+    with pytest.raises(ShapeError, match="axes between -2 and -1"):
+        Fourier((4, 4), axes=(0,))
+
+
+def test_line_sampling_keeps_the_order_given():
+    kspace = _random((5, 3))
+    sampling = LineSampling((5, 3), (4, 1))
+    torch.testing.assert_close(sampling(kspace), kspace[[4, 1]])
+    filled = sampling.H(sampling(kspace))
+    torch.testing.assert_close(filled[[1, 4]], kspace[[1, 4]])
+    assert filled[[0, 2, 3]].abs().max() == 0
+
+
+@pytest.mark.parametrize("lines", [(), (0, 0), (-1,), (5,)])
+def test_impossible_lines_are_refused(lines):
+    with pytest.raises(ShapeError, match="different lines between 0 and 4"):
+        LineSampling((5, 3), lines)
+
+
+def test_a_mask_for_another_scan_is_refused():
+    with pytest.raises(ShapeError, match=r"for 8 lines, but k-space \(5, 3\) has 5"):
+        LineSampling((5, 3), cartesian_mask(8, 2, 0.1))
+
+
+def test_maps_of_another_scan_are_refused():
+    with pytest.raises(ShapeError, match=r"\(2, 4, 4\) do not fit images of shape \(6, 5\)"):
+        undersampled_fourier((6, 5), (0, 1), birdcage_maps((4, 4), 2))
+
+
+def test_single_coil_agrees_with_fourier_then_sampling():
+    shape, mask = (9, 6), cartesian_mask(9, 2, 0.2)
+    x = _random((3, *shape))
+    expected = LineSampling(shape, mask)(Fourier(shape)(x))
+    torch.testing.assert_close(undersampled_fourier(shape, mask)(x), expected)
+
+
+def test_multi_coil_agrees_with_sigpy():
+    shape, mask = (10, 8), cartesian_mask(10, 2, 0.2, seed=3)
+    maps = birdcage_maps(shape, 4, dtype=torch.complex128)
+    scan = undersampled_fourier(shape, mask, maps)
+    weights = mask.as_tensor().numpy().astype(np.float64)[:, None] * np.ones(shape)
+    reference = sigpy_linop.Sense(maps.numpy(), weights=weights)
+    x = _random(shape)
+    kept = reference(x.numpy())[:, list(mask.lines)]
+    np.testing.assert_allclose(scan(x).numpy(), kept, atol=1e-10)
+
+    y = _random(scan.range.shape)
+    full = LineSampling((4, *shape), mask).H(y)
+    np.testing.assert_allclose(scan.H(y).numpy(), reference.H(full.numpy()), atol=1e-10)
+
+
+def test_full_sampling_agrees_with_sigpy_fft():
+    x = _random((7, 6))
+    np.testing.assert_allclose(Fourier((7, 6))(x).numpy(), sigpy.fft(x.numpy(), axes=(-2, -1)), atol=1e-12)
