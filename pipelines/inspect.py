@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,18 @@ def describe_volume(volume: Volume) -> str:
     ]
     if volume.provenance.sha256:
         lines.append(f"sha256      {volume.provenance.sha256}")
-    try:
-        volume.require_usable()
-    except InputError as error:
-        lines.append(f"unusable    {error}")
+    lines.extend(f"caution     {words}" for words in _cautions(volume))
     lines.extend(f"note        {note}" for note in volume.provenance.notes)
     return "\n".join(lines)
+
+
+def _cautions(volume: Volume) -> Iterator[str]:
+    bad = [number for number, plane in enumerate(volume.array) if not np.isfinite(plane).all()]
+    empty = [number for number, plane in enumerate(volume.array) if not plane.any()]
+    for numbers, words in ((bad, "hold NaN or infinity"), (empty, "are zero throughout")):
+        if numbers:
+            first = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
+            yield f"{len(numbers)} of {volume.shape[0]} slices {words} (number {first}) and cannot be fitted"
 
 
 def _tilt(volume: Volume) -> str:

@@ -148,7 +148,7 @@ def slice_dataset(slices: Sequence[Item], transforms: Sequence[Transform] = ()) 
     MedinrError
         Whichever a transform raises.
     """
-    pipeline = Compose([StandardOrientationd("image"), *transforms])
+    pipeline = Compose([StandardOrientationd("image"), *transforms], log_stats=False)
     try:
         return CacheDataset(list(slices), pipeline, num_workers=1, progress=False)
     except RuntimeError as error:

@@ -65,9 +65,7 @@ class LoadScand(MapTransform):  # type: ignore[misc]
         """Return the item with paths replaced by images."""
         item = dict(data)
         for key in self.key_iterator(item):
-            volume = read_scan(item[key], modality=item.get(self.modality_key))
-            volume.require_usable(str(item[key]))
-            item[key] = to_metatensor(volume)
+            item[key] = to_metatensor(read_scan(item[key], modality=item.get(self.modality_key)))
         return item
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from medinr.errors import FileError
 from medinr.io.dicom_frames import Frame, read_header
 from medinr.io.dicom_geometry import affine_of
-from medinr.io.dicom_pixels import HU_FLOOR, decode, is_hounsfield, real_values
+from medinr.io.dicom_lenient import leniently
+from medinr.io.dicom_pixels import decode, is_hounsfield, real_values
 from medinr.io.dicom_series import choose_series, list_series
 from medinr.io.hashes import combine_hashes, hash_file
 from medinr.io.limits import require_readable_size
+from medinr.io.padding import padding_note
 from medinr.volume import Provenance, Volume
 
 __all__ = ["list_series", "read_dicom_series"]
@@ -87,28 +90,27 @@ def _refuse_pictures(frame: Frame) -> None:
 def _read_pixels(frames: Sequence[Frame], notes: list[str]) -> NDArray[np.float32]:
     array = np.empty((len(frames), frames[0].rows, frames[0].columns), dtype=np.float32)
     padded = 0
-    for number, values, count in _slices(frames):
-        array[number] = values
-        padded += count
-    if padded:
-        value = f"{HU_FLOOR:.0f} HU" if frames[0].modality == "CT" else "0"
-        notes.append(f"{padded} pixels of padding outside the field of view were set to {value}")
-    return array
-
-
-def _slices(frames: Sequence[Frame]) -> Iterator[tuple[int, NDArray[np.float32], int]]:
     # Frames that share a file are taken together, so that the file is decoded once.
     places: dict[Path, list[int]] = {}
     for number, frame in enumerate(frames):
         places.setdefault(frame.path, []).append(number)
     for path, numbers in places.items():
-        dataset = read_header(path, pixels=True)
-        if dataset is None:
-            raise FileError(f"{path}: the file changed while it was read. Read it again.")
-        stored = decode(dataset, path.name)
-        for number in numbers:
-            frame = frames[number]
-            picture = stored if frame.number is None or stored.ndim == 2 else stored[frame.number]
-            if picture.shape != (frame.rows, frame.columns):
-                raise FileError(f"{frame.name}: pixels of shape {picture.shape}; the header says otherwise.")
-            yield number, *real_values(picture, dataset, frame)
+        with leniently(path):
+            dataset = read_header(path, pixels=True)
+            if dataset is None:
+                raise FileError(f"{path}: the file changed while it was read. Read it again.")
+            stored = decode(dataset, path.name)
+            for number in numbers:
+                array[number], count = real_values(_picture(stored, frames[number]), dataset, frames[number])
+                padded += count
+    if padded:
+        hounsfield = frames[0].modality == "CT" and is_hounsfield(frames[0])
+        notes.append(padding_note(padded) if hounsfield else padding_note(padded, 0, ""))
+    return array
+
+
+def _picture(stored: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    picture = stored if frame.number is None or stored.ndim == 2 else stored[frame.number]
+    if picture.shape != (frame.rows, frame.columns):
+        raise FileError(f"{frame.name}: pixels of shape {picture.shape}; the header says otherwise.")
+    return picture

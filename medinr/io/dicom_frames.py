@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from medinr.errors import FileError, GeometryError
+from medinr.io.dicom_lenient import leniently
 
 #: What tells the pictures of one series apart when several stand at one place: name for people, keyword.
 VARIANTS = (
@@ -95,18 +95,9 @@ def read_header(path: Path, pixels: bool = False) -> Dataset | None:
     FileError
         When it is DICOM but its header is cut short.
     """
-    try:
-        with pydicom.config.disable_value_validation():
-            dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
-            known = bool(_kind(dataset)) or "Modality" in dataset
-    except InvalidDicomError:
-        return None
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: no such file.") from error
-    except Exception as error:
-        # pydicom meets damage with errors of many kinds (EOFError, struct.error, zlib.error, KeyError, ...).
-        raise FileError(f"{path}: the DICOM header is damaged or cut short. Copy the file again.") from error
-    return dataset if known else None
+    with leniently(path):
+        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
+        return dataset if _kind(dataset) or "Modality" in dataset else None
 
 
 def frames_of(dataset: Dataset, path: Path) -> list[Frame]:
@@ -117,18 +108,11 @@ def frames_of(dataset: Dataset, path: Path) -> list[Frame]:
     FileError
         When the header ends early or holds nonsense.
     """
-    if "Rows" not in dataset or "Columns" not in dataset:
-        if _kind(dataset).endswith("Image Storage"):
-            raise FileError(f"{path}: the header ends before Rows (0028,0010); it was cut. Copy it again.")
-        return []
-    try:
-        return _frames(dataset, path)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"{path}: the DICOM header is damaged. Copy or export the file again.") from error
-
-
-def _frames(dataset: Dataset, path: Path) -> list[Frame]:
-    with pydicom.config.disable_value_validation():
+    with leniently(path):
+        if "Rows" not in dataset or "Columns" not in dataset:
+            if _kind(dataset).endswith("Image Storage"):
+                raise FileError(f"{path}: the header ends before Rows (0028,0010); it was cut. Copy it again.")
+            return []
         if "PerFrameFunctionalGroupsSequence" not in dataset:
             return [_frame(dataset, [dataset], path, None)]
         shared = _groups((dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])

@@ -13,10 +13,7 @@ from pydicom.uid import UID
 
 from medinr.errors import FileError
 from medinr.io.dicom_frames import Frame
-
-#: CT values below this are no tissue but filling around the round field of view (-2000, -2048, -3024);
-#: they become this.
-HU_FLOOR = -1024.0
+from medinr.io.padding import fill_padding
 
 #: A padding value that means more than this in HU could be tissue, and is left as it is.
 _HU_PADDING_AT_MOST = -900.0
@@ -33,6 +30,8 @@ _PLUGINS = {
 def decode(dataset: Dataset, name: str) -> NDArray[Any]:
     """Return the stored numbers of a file, shape (rows, columns) or (frames, rows, columns).
 
+    To be called within `medinr.io.dicom_lenient.leniently`, as a damaged stream makes decoders fail in many ways.
+
     Raises
     ------
     FileError
@@ -47,23 +46,19 @@ def decode(dataset: Dataset, name: str) -> NDArray[Any]:
         raise FileError(f"{name}: transfer syntax {syntax} is unknown to pydicom. Export it uncompressed.")
     _require_all_bytes(dataset, syntax, name)
     try:
-        with pydicom.config.disable_value_validation():
-            return np.asarray(dataset.pixel_array)
+        return np.asarray(dataset.pixel_array)
     except (RuntimeError, NotImplementedError, ImportError) as error:
         plugin = next((plugin for word, plugin in _PLUGINS.items() if word in syntax.name), "")
         if plugin and "missing dependencies" in str(error):
             raise FileError(f"{name}: compressed as {syntax.name}; to read it, pip install {plugin}.") from error
         raise FileError(f"{name}: the {syntax.name} pixels cannot be decoded. Copy the file again.") from error
-    except Exception as error:
-        # A damaged stream makes decoders fail in many ways; the file is named, the cause chained.
-        raise FileError(f"{name}: the pixels are damaged or cut short. Copy the file again.") from error
 
 
 def real_values(stored: NDArray[Any], dataset: Dataset, frame: Frame) -> tuple[NDArray[np.float32], int]:
     """Turn one slice's stored numbers into HU or the scanner's real values.
 
     ``value = slope * stored + intercept``, or the modality table where there is one. CT padding becomes
-    `HU_FLOOR`, MR padding 0.
+    `medinr.io.padding.HU_FLOOR`, MR padding 0.
 
     Parameters
     ----------
@@ -94,11 +89,8 @@ def real_values(stored: NDArray[Any], dataset: Dataset, frame: Frame) -> tuple[N
         values = (stored * slope + (frame.intercept or 0.0)).astype(np.float32)
     padding = _padding(stored, dataset)
     if frame.modality == "CT" and is_hounsfield(frame):
-        padding &= values <= _HU_PADDING_AT_MOST
-        padding |= values < HU_FLOOR
-        values[padding] = HU_FLOOR
-    else:
-        values[padding] = 0.0
+        return values, fill_padding(values, padding & (values <= _HU_PADDING_AT_MOST))
+    values[padding] = 0.0
     return values, int(padding.sum())
 
 

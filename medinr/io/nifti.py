@@ -17,16 +17,21 @@ from medinr.errors import FileError, GeometryError, IntensityError
 from medinr.io.atomic import atomic_path
 from medinr.io.hashes import hash_file
 from medinr.io.limits import require_readable_size
+from medinr.io.padding import HU_FLOOR, fill_padding, padding_note
 from medinr.volume import Affine, Array, Provenance, Volume
 
-#: Metres and micrometres in mm, by the name nibabel gives the header's unit.
-_MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+#: Units of length by their code in the header, and what they are in mm.
+_LENGTH_UNITS = {1: "metres", 2: "mm", 3: "micrometres"}
+_MM_PER_UNIT = {"metres": 1000.0, "mm": 1.0, "micrometres": 0.001, "unknown": 1.0}
 
 #: Values at or below this in a scan of whole numbers can only be Hounsfield units of air.
 _HU_AIR_AT_MOST = -900.0
 
 #: sform and qform that place a corner voxel further apart than this (mm) are worth a note.
 _FORM_TOLERANCE_MM = 0.1
+
+#: No scan lies this far from its origin, in any unit of length.
+_FARTHEST_MM = 1e9
 
 #: Cosine between voxel axes from which a grid counts as sheared (0.1 degrees off a right angle).
 _SHEAR_COSINE = 0.002
@@ -46,7 +51,7 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
         Which volume of a four-dimensional file, counted from 0.
     modality : {"MR", "CT", "OT"}, optional
         NIfTI does not say. Without it, whole numbers reaching down to air (-900) are taken as CT in HU, all
-        else as MR, and the guess is noted.
+        else as MR, and the guess is noted. CT padding becomes `medinr.io.padding.HU_FLOOR`.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
         raise FileError(f"{path}: no such file.")
     notes: list[str] = []
     try:
-        image: Any = nib.load(path)
+        image: Any = nib.load(path, mmap=False)
         if not isinstance(image.header, nib.Nifti1Header):
             raise ImageFileError("another image format")
         shape = tuple(int(size) for size in image.shape)
@@ -74,8 +79,13 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
     except (EOFError, OSError, zlib.error, ValueError) as error:
         raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
     array = _as_float(data.reshape(shape[:3] + (1,) * (3 - len(shape[:3]))), path.name, notes)
-    affine = _affine(image.header, array.shape, notes)
+    try:
+        affine = _affine(image.header, array.shape, path.name, notes)
+    except (ValueError, HeaderDataError) as error:
+        raise GeometryError(f"{path}: the header's rotation is impossible. Is it damaged?") from error
     modality, unit = _modality(array, modality, notes)
+    if unit == "HU" and (array < HU_FLOOR).any():
+        notes.append(padding_note(fill_padding(array)))
     provenance = Provenance("nifti", (path,), hash_file(path), "", tuple(notes))
     try:
         return Volume(np.ascontiguousarray(array.T), affine, modality, unit, provenance)
@@ -155,8 +165,10 @@ def _as_float(data: Any, name: str, notes: list[str]) -> Any:
     return array
 
 
-def _affine(header: Any, shape: tuple[int, ...], notes: list[str]) -> Affine:
+def _affine(header: Any, shape: tuple[int, ...], name: str, notes: list[str]) -> Affine:
     affine = np.asarray(header.get_best_affine(), dtype=np.float64).copy()
+    if not np.abs(affine).max() < _FARTHEST_MM:
+        raise GeometryError(f"{name}: the header's affine is not a place in mm: {affine.tolist()}. Is it damaged?")
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if not sform_code and not qform_code:
         notes.append("the header has neither sform nor qform: spacing is known, position and orientation are not")
@@ -168,7 +180,8 @@ def _affine(header: Any, shape: tuple[int, ...], notes: list[str]) -> Affine:
         )
         if apart > _FORM_TOLERANCE_MM:
             notes.append(f"sform and qform differ by up to {apart:.1f} mm; the sform was used")
-    unit = header.get_xyzt_units()[0]
+    # Low three bits say the unit of length; a damaged header may hold a number that means none.
+    unit = _LENGTH_UNITS.get(int(header["xyzt_units"]) & 7, "unknown")
     affine[:3] *= _MM_PER_UNIT[unit]
     if unit == "unknown":
         notes.append("the header names no unit of length; mm was taken")

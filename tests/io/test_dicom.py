@@ -139,3 +139,11 @@ def test_nothing_names_the_patient(synthetic, tmp_path):
     )
     for secret in (synthetic.PATIENT_NAME, synthetic.PATIENT_ID, synthetic.BIRTH_DATE, "Musterfrau"):
         assert secret not in told
+
+
+def test_wide_gaps_are_noted(synthetic, tmp_path):
+    def thin(dataset, _):
+        dataset.SliceThickness = 1.5
+
+    synthetic.write_dicom_series(tmp_path, synthetic.phantom(), change=thin)
+    assert any("3 mm apart but 1.5 mm thick" in note for note in read_dicom_series(tmp_path).provenance.notes)

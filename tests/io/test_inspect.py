@@ -31,8 +31,10 @@ def test_several_series_are_listed(synthetic, tmp_path):
 def test_nifti_with_holes(synthetic, tmp_path):
     volume = synthetic.phantom()
     volume.array[1, 2, 3] = np.nan
+    volume.array[[0, 4]] = 0
     text = inspect(write_nifti(volume, tmp_path / "a.nii.gz"))
-    assert "unusable    the scan, slice 1: 1 of 480 voxels are NaN" in text
+    assert "caution     1 of 5 slices hold NaN or infinity (number 1)" in text
+    assert "caution     2 of 5 slices are zero throughout (number 0 to 4)" in text
 
 
 def test_safetensors_and_manifest(tmp_path, excerpts):

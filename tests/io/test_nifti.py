@@ -72,7 +72,7 @@ def test_units_of_length_become_mm(tmp_path):
         _save(tmp_path / "a.nii", np.ones((2, 2, 2), np.int16), np.diag([1e-3, 1e-3, 2e-3, 1]), unit="meter")
     )
     np.testing.assert_allclose(metres.spacing, (1, 1, 2), rtol=1e-5)
-    assert any("meter" in note for note in metres.provenance.notes)
+    assert any("metres" in note for note in metres.provenance.notes)
 
 
 def test_header_without_orientation_is_noted(tmp_path):
@@ -88,6 +88,15 @@ def test_whole_numbers_down_to_air_are_taken_as_ct(tmp_path, synthetic):
     assert (volume.modality, volume.unit) == ("CT", "HU")
     assert any("Hounsfield" in note for note in volume.provenance.notes)
     assert read_nifti(path, modality="MR").unit == "a.u."
+
+
+def test_ct_padding_becomes_the_floor(tmp_path, synthetic):
+    volume = synthetic.phantom(modality="CT")
+    volume.array[:, 0, :2] = -3024
+    read = read_nifti(write_nifti(volume, tmp_path / "ct.nii"))
+    assert (read.array[:, 0, :2] == -1024).all()
+    np.testing.assert_array_equal(read.array[:, 1:], volume.array[:, 1:])
+    assert any("10 pixels of padding" in note for note in read.provenance.notes)
 
 
 def test_nan_is_read_and_left_to_the_gate(tmp_path):
