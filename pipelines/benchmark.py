@@ -42,7 +42,7 @@ class _ReachedError(Exception):
 def _race(
     problem: Problem, reference: np.ndarray, trunk_name: str, settings: FitSettings
 ) -> list[tuple[int, float, float]]:
-    trunk, length_scale, _ = open_trunk(trunk_name, "MR")
+    begin = open_trunk(trunk_name, "MR")
     peak = float(reference.max())
     curve: list[tuple[int, float, float]] = []
 
@@ -52,7 +52,7 @@ def _race(
             raise _ReachedError
 
     with suppress(_ReachedError):
-        fit(problem, trunk, length_scale, settings, observer=observer)
+        fit(problem, begin.trunk, begin.length_scale, settings, observer=observer)
     return curve
 
 

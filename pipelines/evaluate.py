@@ -18,10 +18,10 @@ from medinr.errors import ManifestError, OutputExistsError
 from medinr.evaluate.leakage import refuse_leakage
 from medinr.evaluate.metrics import slice_metrics
 from medinr.evaluate.scores import Score, ScoreLog
-from medinr.inr.checkpoint import find_trunk, read_card
 from medinr.io.atomic import write_json
 from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.scan import read_scan
+from medinr.trunks.checkpoint import find_trunk, read_card
 
 Announce = Callable[[str], None]
 
@@ -145,6 +145,7 @@ def _score_scan(
 
 
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
-    if len(numbers) <= count:
-        return list(numbers)
+    if len(numbers) <= count + 1:
+        # Between one more than wanted, evenly spaced positions would round to the same slice twice.
+        return list(numbers[:count])
     return [numbers[round(i)] for i in np.linspace(0, len(numbers) - 1, count + 2)[1:-1]]

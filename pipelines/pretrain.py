@@ -1,4 +1,4 @@
-"""Manifest in, trunk out."""
+"""Manifest in; out come a trunk and a local prior, learned from the same scans."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from medinr.pipelines.record import versions
 
 from medinr.config import PretrainConfig, find_manifest
-from medinr.data.dataset import load_training_slices
+from medinr.data.dataset import ScannedSlices, TrainingSlices, load_scanned_slices, load_training_slices
 from medinr.errors import OutputExistsError
-from medinr.inr.checkpoint import TrunkCard, save_trunk
 from medinr.inr.coordinates import plane_coordinates
-from medinr.inr.pretrain import pretrain as train
+from medinr.inr.pretrain import pretrain as train_trunk
 from medinr.io.manifest import read_manifest
-
-Progress = Callable[[int, tuple[float, ...]], None]
+from medinr.prior.local import LocalPrior
+from medinr.prior.train import train_prior
+from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
 
 UNITS = {"MR": "magnitude over its 99th percentile", "CT": "attenuation over that of water"}
 
@@ -30,56 +31,87 @@ def pretrain(
     *,
     near: Path | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[int, tuple[float, ...]], None] | None = None,
+    prior_progress: Callable[[int, float], None] | None = None,
 ) -> TrunkCard:
-    """Train a trunk as a configuration says.
+    """Train a trunk and its local prior as a configuration says.
 
     Parameters
     ----------
     config : PretrainConfig
     out : Path
-        Folder for ``NAME.safetensors``, ``NAME.json`` and, until they are finished, ``NAME.checkpoint``.
-        A checkpoint of the same training is continued.
+        Folder for ``NAME.safetensors``, ``NAME.json`` and, until they are finished, ``NAME.*.checkpoint``.
+        Checkpoints of the same training are continued.
     near : Path, optional
         Folder that a relative manifest path starts from.
     overwrite : bool
         Start anew and replace a finished trunk.
     progress : callable, optional
-        Called after every step with the steps done and the PSNR per head.
+        Called after every step of the trunk with the steps done and the PSNR per head.
+    prior_progress : callable, optional
+        Called after every step of the local prior with the steps done and its gain in dB.
 
     Returns
     -------
     TrunkCard
     """
-    path, checkpoint = out / f"{config.name}.safetensors", out / f"{config.name}.checkpoint"
+    path = out / f"{config.name}.safetensors"
+    unfinished = {part: out / f"{config.name}.{part}.checkpoint" for part in ("trunk", "prior")}
     if overwrite:
-        checkpoint.unlink(missing_ok=True)
+        for checkpoint in unfinished.values():
+            checkpoint.unlink(missing_ok=True)
     elif path.exists():
         raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
     manifest = read_manifest(find_manifest(config.manifest, near))
+    choice: dict[str, Any] = {
+        "split": config.split,
+        "modality": config.modality,
+        "contrasts": config.contrasts or None,
+    }
     slices = load_training_slices(
         manifest,
-        split=config.split,
-        modality=config.modality,
-        contrasts=config.contrasts or None,
         shape=config.grid,
         spacing_mm=config.spacing,
         per_scan=config.per_scan,
         limit=config.slices,
         seed=config.training.seed,
+        **choice,
     )
     length_scale = max(config.grid) * config.spacing / 2
     points = plane_coordinates(config.grid, (config.spacing, config.spacing), length_scale)
-    facts = json.dumps([asdict(config), slices.scan_hashes, slices.labels], sort_keys=True)
     started = time.perf_counter()
-    result = train(
+    trained = train_trunk(
         slices.images,
         points,
         config.training,
-        checkpoint=checkpoint,
-        fingerprint=hashlib.sha256(facts.encode()).hexdigest(),
+        checkpoint=unfinished["trunk"],
+        fingerprint=_fingerprint(config, slices),
         progress=progress,
     )
+    seen: list[TrainingSlices | ScannedSlices] = [slices]
+    results: dict[str, Any] = {
+        "psnr_mean": sum(trained.psnr) / len(trained.psnr),
+        "psnr": list(trained.psnr),
+        "trunk_seconds": time.perf_counter() - started,
+    }
+    prior = None
+    if config.prior.steps > 0:
+        scanned = load_scanned_slices(manifest, per_scan=config.prior_slices_per_scan, **choice)
+        seen.append(scanned)
+        started = time.perf_counter()
+        denoiser = train_prior(
+            scanned.images,
+            config.prior,
+            checkpoint=unfinished["prior"],
+            fingerprint=_fingerprint(config, scanned),
+            progress=prior_progress,
+        )
+        prior = LocalPrior(denoiser)
+        results |= {"prior_slices": len(scanned.images), "prior_seconds": time.perf_counter() - started}
+
+    def all_of(field: str) -> tuple[str, ...]:
+        return tuple(sorted({value for part in seen for value in getattr(part, field)}))
+
     card = TrunkCard(
         name=config.name,
         modality=config.modality,
@@ -88,18 +120,21 @@ def pretrain(
         grid_shape=config.grid,
         grid_spacing=(config.spacing, config.spacing),
         architecture=config.training.architecture,
-        subjects=tuple(sorted(set(slices.subjects))),
-        scan_hashes=tuple(sorted(set(slices.scan_hashes))),
+        prior=config.prior.architecture if prior is not None else None,
+        subjects=all_of("subjects"),
+        scan_hashes=all_of("scan_hashes"),
         scans=slices.labels,
-        licences=tuple(sorted(set(slices.licences))),
+        licences=all_of("licences"),
         settings=asdict(config),
-        results={
-            "psnr_mean": sum(result.psnr) / len(result.psnr),
-            "psnr": list(result.psnr),
-            "seconds": time.perf_counter() - started,
-        },
+        results=results,
         medinr_version=versions()["medinr"],
     )
-    save_trunk(path, result.trunk, card)
-    checkpoint.unlink(missing_ok=True)
+    save_checkpoint(path, Checkpoint(trained.trunk, prior, card))
+    for checkpoint in unfinished.values():
+        checkpoint.unlink(missing_ok=True)
     return card
+
+
+def _fingerprint(config: PretrainConfig, slices: TrainingSlices | ScannedSlices) -> str:
+    facts = json.dumps([asdict(config), slices.scan_hashes, slices.labels], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()

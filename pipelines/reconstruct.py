@@ -11,25 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
 from medinr.pipelines.show import reconstruction_figures
-from medinr.pipelines.slices import Truth, exported, naive_image, open_trunk, problem_for, tv_image
+from medinr.pipelines.slices import Start, Truth, exported, naive_image, open_trunk, problem_for, tv_image
+from torch import Tensor
 
 from medinr.config import ReconstructConfig
 from medinr.data.orient import restore_orientation, standard_orientation
 from medinr.data.simulate import simulate
-from medinr.errors import OutputExistsError
+from medinr.errors import ConfigError, OutputExistsError
 from medinr.evaluate.metrics import data_range
-from medinr.inr.network import Trunk
 from medinr.io.atomic import write_json
 from medinr.io.dicom_write import write_derived_series
+from medinr.io.hashes import hash_file
 from medinr.io.measurement import read_measurement, write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
 from medinr.solve.fit import fit
 from medinr.solve.solution import Step
+from medinr.trunks.checkpoint import find_trunk
 from medinr.volume import Volume
 
 Progress = Callable[[int, Step], None]
@@ -109,19 +110,25 @@ def reconstruct(
         raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
     if source.suffix == ".safetensors":
         measurement, truth = read_measurement(source), None
+        if measurement.task != config.task:
+            raise ConfigError(
+                f"{source.name} is a measurement of task {measurement.task}; {config.task} was asked for. "
+                f"Say --task {measurement.task}."
+            )
     else:
         measurement, truth = measure(source, config, slices=slices, **reading)
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
-    trunk, length_scale, card = open_trunk(config.trunk, measurement.modality)
+    begin = open_trunk(config.trunk, measurement.modality)
+    card = begin.card
 
-    fingerprint = _fingerprint(config, measurement, card.scan_hashes if card else ())
+    fingerprint = _fingerprint(config, measurement, hash_file(find_trunk(config.trunk)) if card else "")
     records = []
     for position in range(measurement.slices):
         stored = out / "work" / f"slice_{position:04d}.safetensors"
         record = None if overwrite else load_record(stored, fingerprint)
         if record is None:
             watch = (lambda step, at=position: progress(at, step)) if progress else None
-            record = _reconstruct_slice(measurement, position, trunk, length_scale, config, watch)
+            record = _reconstruct_slice(measurement, position, begin, config, watch)
             save_record(stored, record, fingerprint)
         records.append(record)
 
@@ -162,13 +169,12 @@ def reconstruct(
 def _reconstruct_slice(
     measurement: Measurement,
     position: int,
-    trunk: Trunk,
-    length_scale: float,
+    begin: Start,
     config: ReconstructConfig,
     watch: Callable[[Step], None] | None,
 ) -> SliceRecord:
     problem = problem_for(measurement, position)
-    solution = fit(problem, trunk, length_scale, config.fit, progress=watch)
+    solution = fit(problem, begin.trunk, begin.length_scale, config.fit, prior=begin.prior, progress=watch)
     images = {"medinr": exported(measurement, solution.image)}
     seconds = {"medinr": solution.seconds}
     peers: dict[str, Callable[[], Tensor]] = {"input": lambda: naive_image(measurement, problem)}
@@ -181,7 +187,7 @@ def _reconstruct_slice(
     return SliceRecord.of(solution, images, seconds)
 
 
-def _fingerprint(config: ReconstructConfig, measurement: Measurement, trunk_scans: Sequence[str]) -> str:
-    facts = json.dumps([asdict(config), measurement.parameters, list(trunk_scans)], sort_keys=True)
+def _fingerprint(config: ReconstructConfig, measurement: Measurement, trunk_sha256: str) -> str:
+    facts = json.dumps([asdict(config), measurement.parameters, trunk_sha256], sort_keys=True)
     data = np.ascontiguousarray(measurement.data.resolve_conj().numpy())
     return hashlib.sha256(facts.encode() + data.tobytes()).hexdigest()

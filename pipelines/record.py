@@ -85,7 +85,7 @@ def write_convergence(path: Path, records: Sequence[SliceRecord]) -> None:
     """Write one row per slice and step."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["slice", "step", "seconds", "residual", "held_out", "rate"])
+    writer.writerow(["slice", "phase", "step", "seconds", "residual", "held_out", "rate"])
     for position, record in enumerate(records):
         for step in record.steps:
             writer.writerow([position, *asdict(step).values()])

@@ -13,11 +13,12 @@ from torch import Tensor
 from medinr.baselines import denoise_magnitude, naive, total_variation
 from medinr.data.acquisition import group_axis, intensity_scale, noise_for, operator_for, protected_groups
 from medinr.errors import CheckpointError
-from medinr.inr.checkpoint import TrunkCard, load_trunk
 from medinr.inr.network import Trunk, TrunkSettings
 from medinr.measurement import Measurement
 from medinr.operators import Decimation, Rician
+from medinr.prior.local import LocalPrior
 from medinr.solve.problem import Problem
+from medinr.trunks.checkpoint import TrunkCard, load_checkpoint
 from medinr.units import hu_from_attenuation
 from medinr.volume import Volume
 
@@ -43,7 +44,17 @@ class Truth:
     peak: float
 
 
-def open_trunk(name: str, modality: str) -> tuple[Trunk, float, TrunkCard | None]:
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a fit starts from: trunk, its coordinate scale in mm, local prior, and card if there is one."""
+
+    trunk: Trunk
+    length_scale: float
+    prior: LocalPrior | None
+    card: TrunkCard | None
+
+
+def open_trunk(name: str, modality: str) -> Start:
     """Load a trunk for a modality; ``"random"`` gives random weights on a 115 mm scale.
 
     Raises
@@ -52,14 +63,14 @@ def open_trunk(name: str, modality: str) -> tuple[Trunk, float, TrunkCard | None
         When the trunk is missing or was trained on another modality.
     """
     if name == "random":
-        return Trunk(TrunkSettings(), torch.Generator().manual_seed(0)), 115.0, None
-    trunk, card = load_trunk(name)
-    if card.modality != modality:
+        return Start(Trunk(TrunkSettings(), torch.Generator().manual_seed(0)), 115.0, None, None)
+    found = load_checkpoint(name)
+    if found.card.modality != modality:
         raise CheckpointError(
-            f"Trunk {card.name!r} was trained on {card.modality} scans; this scan is {modality}. "
+            f"Trunk {found.card.name!r} was trained on {found.card.modality} scans; this scan is {modality}. "
             "Choose another with --trunk (medinr trunks lists them)."
         )
-    return trunk, card.length_scale, card
+    return Start(found.trunk, found.card.length_scale, found.prior, found.card)
 
 
 def problem_for(measurement: Measurement, index: int) -> Problem:

@@ -12,10 +12,10 @@ SOURCES = sorted([*ROOT.glob("medinr/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
 #: A part may import parts of a lower layer and itself, never its neighbours in the same layer.
 LAYERS = (
     ("errors", "units"),
-    ("volume",),
+    ("volume", "tensors"),
     ("measurement",),
     ("io", "operators", "inr", "prior"),
-    ("data", "solve"),
+    ("data", "solve", "trunks"),
     ("baselines",),
     ("evaluate",),
     ("cluster", "config"),
@@ -64,7 +64,7 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
 def test_imports_point_downwards(path: Path) -> None:
     mine = _part(path)
     if mine not in RANK:
-        assert mine in ("__init__", "__main__", "trunks"), f"{mine} has no place in LAYERS yet; give it one."
+        assert mine in ("__init__", "__main__"), f"{mine} has no place in LAYERS yet; give it one."
         return
     for line, module in _imports(path):
         theirs = module.split(".")[1] if module.startswith("medinr.") else None

@@ -31,16 +31,24 @@ def _bar(console: Console) -> Progress:
 
 
 @contextmanager
-def pretrain_bar(console: Console, steps: int) -> Iterator[Callable[[int, tuple[float, ...]], None]]:
-    """Bar over training steps, with the worst, mean and best head."""
+def training_bars(
+    console: Console, steps: int, prior_steps: int
+) -> Iterator[tuple[Callable[[int, tuple[float, ...]], None], Callable[[int, float], None]]]:
+    """Bars over the steps of trunk and local prior, with the PSNR per head and the gain in dB."""
     with _bar(console) as bar:
-        task = bar.add_task("pretraining", total=steps, note="")
+        trunk = bar.add_task("trunk", total=steps, note="")
+        prior = bar.add_task("local prior", total=prior_steps, note="", visible=prior_steps > 0)
+        smooth = [0.0, 0.0]
 
-        def update(done: int, psnr: tuple[float, ...]) -> None:
+        def update_trunk(done: int, psnr: tuple[float, ...]) -> None:
             heads = " ".join(f"{value:.0f}" for value in psnr[:12]) + (" ..." if len(psnr) > 12 else "")
-            bar.update(task, completed=done, note=f"mean {sum(psnr) / len(psnr):.1f} dB, heads {heads}")
+            bar.update(trunk, completed=done, note=f"mean {sum(psnr) / len(psnr):.1f} dB, heads {heads}")
 
-        yield update
+        def update_prior(done: int, gain: float) -> None:
+            smooth[:] = [0.98 * smooth[0] + 0.02 * gain, 0.98 * smooth[1] + 0.02]
+            bar.update(prior, completed=done, note=f"{smooth[0] / smooth[1]:.1f} dB above doing nothing")
+
+        yield update_trunk, update_prior
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from medinr.cli.bars import fit_bar, pretrain_bar
+from medinr.cli.bars import fit_bar, training_bars
 from medinr.config import (
     EvaluateConfig,
     PretrainConfig,
@@ -19,8 +19,8 @@ from medinr.config import (
     load_config,
 )
 from medinr.evaluate.table import comparison_sentence, comparison_table, tasks_of
-from medinr.inr.checkpoint import find_trunk, read_card, shipped_trunks
 from medinr.io.manifest import read_manifest
+from medinr.trunks.checkpoint import find_trunk, read_card, shipped_trunks
 
 
 def inspect(options: argparse.Namespace, console: Console) -> None:
@@ -36,8 +36,15 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
 
     path = find_config(options.config)
     config = load_config(PretrainConfig, path, options.overrides)
-    with pretrain_bar(console, config.training.steps) as progress:
-        card = run(config, options.out, near=path.parent, overwrite=options.overwrite, progress=progress)
+    with training_bars(console, config.training.steps, config.prior.steps) as (trunk, prior):
+        card = run(
+            config,
+            options.out,
+            near=path.parent,
+            overwrite=options.overwrite,
+            progress=trunk,
+            prior_progress=prior,
+        )
     console.print(
         f"Trunk {card.name}: {len(card.scans)} slices of {len(card.subjects)} subjects, "
         f"mean training PSNR {card.results['psnr_mean']:.2f} dB, in {options.out}"
@@ -51,7 +58,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
     config = load_config(ReconstructConfig, options.task, options.overrides)
     if options.trunk:
         config = replace(config, trunk=options.trunk)
-    with fit_bar(console, config.fit.steps) as progress:
+    with fit_bar(console, config.fit.planned) as progress:
         result = run(
             options.source,
             options.out,
@@ -145,7 +152,7 @@ def demo(options: argparse.Namespace, console: Console) -> None:
     from medinr.pipelines.demo import demo as run
 
     config = load_config(ReconstructConfig, "kspace")
-    with fit_bar(console, config.fit.steps) as progress:
+    with fit_bar(console, config.fit.planned) as progress:
         scores = run(config, options.out, overwrite=options.overwrite, progress=progress)
     console.print(comparison_table(scores, "kspace"))
     console.print(comparison_sentence(scores, "kspace"), highlight=False)

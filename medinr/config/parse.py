@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -59,7 +61,10 @@ def _override(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {parent} is a single value and has no keys below it.")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
 
 
 def parse(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -113,12 +118,12 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return tuple(_convert(a, v, where) for a, v in zip(inner, value, strict=True))
     if kind is float and isinstance(value, str):
         # YAML 1.1 reads 1e5 as text; people mean the number.
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            value = float(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} wants a finite number; got {value}.")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{where} wants {kind.__name__}; got {value!r}.")
     return value

@@ -8,6 +8,7 @@ from medinr.data.simulate import SimulationSettings
 from medinr.errors import ConfigError
 from medinr.inr.pretrain import PretrainSettings
 from medinr.measurement import TASKS
+from medinr.prior.train import PriorSettings
 from medinr.solve.fit import FitSettings
 
 
@@ -34,6 +35,10 @@ class PretrainConfig:
     per_scan : int
         Slices per scan at most.
     training : PretrainSettings
+        Of the trunk.
+    prior : PriorSettings
+        Of the local prior, trained on slices of the same scans in their own grids.
+    prior_slices_per_scan : int
     """
 
     name: str
@@ -46,6 +51,8 @@ class PretrainConfig:
     slices: int = 12
     per_scan: int = 2
     training: PretrainSettings = field(default_factory=PretrainSettings)
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    prior_slices_per_scan: int = 4
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,40 @@ class TrainingSlices:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class ScannedSlices:
+    """Slices in their own grids, for what is learned locally; fields as in `TrainingSlices`."""
+
+    images: tuple[torch.Tensor, ...]
+    labels: tuple[str, ...]
+    subjects: tuple[str, ...]
+    scan_hashes: tuple[str, ...]
+    licences: tuple[str, ...]
+
+
+def load_scanned_slices(
+    manifest: Manifest,
+    *,
+    split: str = "train",
+    modality: str,
+    contrasts: Sequence[str] | None = None,
+    per_scan: int = 4,
+) -> ScannedSlices:
+    """Read slices of a split, hang them the usual way and scale them, each in its own grid.
+
+    Parameters and errors as in `load_training_slices`.
+    """
+    slices = read_slices(manifest, split=split, modality=modality, contrasts=contrasts, per_scan=per_scan)
+    dataset = slice_dataset(slices, [training_scale(modality)])
+    items = [dataset[number] for number in range(len(dataset))]
+    return ScannedSlices(tuple(item["image"].as_tensor()[0, :, :, 0].T.contiguous() for item in items), **_facts(items))
+
+
+def _facts(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    keys = {"labels": "label", "subjects": "subject", "scan_hashes": "sha256", "licences": "licence"}
+    return {name: tuple(item[key] for item in items) for name, key in keys.items()}
+
+
 def load_training_slices(
     manifest: Manifest,
     *,
@@ -118,10 +152,7 @@ def load_training_slices(
     items = [dataset[number] for number in range(len(dataset))]
     return TrainingSlices(
         images=torch.stack([item["image"].as_tensor()[0, :, :, 0].T for item in items]).contiguous(),
-        labels=tuple(item["label"] for item in items),
-        subjects=tuple(item["subject"] for item in items),
-        scan_hashes=tuple(item["sha256"] for item in items),
-        licences=tuple(item["licence"] for item in items),
+        **_facts(items),
         spacing_mm=spacing_mm,
         modality=modality,
     )

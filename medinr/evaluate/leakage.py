@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medinr.errors import LeakageError
-from medinr.inr.checkpoint import TrunkCard
+from medinr.trunks.checkpoint import TrunkCard
 
 
 def refuse_leakage(card: TrunkCard, subject: str, sha256: str, scan: str) -> None:

@@ -26,6 +26,8 @@ class OptimiserSettings:
         the square hidden matrices, Adam on everything else. ``"adam"``: Adam on everything.
     muon_rate, adam_rate : float
         Peak step sizes.
+    momentum : float
+        Of Muon; short fits like less of it than long trainings.
     schedule : {"cosine", "constant"}
         Cosine decays to ``final`` times the peak over the planned steps.
     warmup : int
@@ -38,6 +40,7 @@ class OptimiserSettings:
     kind: str = "muon"
     muon_rate: float = 3e-3
     adam_rate: float = 1e-3
+    momentum: float = 0.95
     schedule: str = "cosine"
     warmup: int = 0
     final: float = 0.01
@@ -81,7 +84,9 @@ class Optimiser:
         self.settings = settings
         self._parts: list[torch.optim.Optimizer] = []
         if settings.kind == "muon" and matrices:
-            self._parts.append(torch.optim.Muon(list(matrices), lr=settings.muon_rate, weight_decay=0.0))
+            self._parts.append(
+                torch.optim.Muon(list(matrices), lr=settings.muon_rate, momentum=settings.momentum, weight_decay=0.0)
+            )
             adam = list(others)
         else:
             adam = [*matrices, *others]

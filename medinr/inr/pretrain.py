@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medinr.errors import CheckpointError, ConfigError, ShapeError
-from medinr.inr.checkpoint import read_tensors
+from medinr.errors import ConfigError, ShapeError
 from medinr.inr.network import CHUNK, Trunk, TrunkSettings, random_head
 from medinr.inr.optimise import Optimiser, OptimiserSettings
+from medinr.tensors import resume_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -69,26 +68,12 @@ def _psnr(squared_error: Tensor, peak: Tensor) -> tuple[float, ...]:
     return tuple((10 * torch.log10(peak**2 / squared_error.clamp_min(1e-20))).tolist())
 
 
-def _save(path: Path, step: int, trunk: Trunk, head: Tensor, optimiser: Optimiser, fingerprint: str) -> None:
-    tensors = {f"trunk.{name}": value.detach() for name, value in trunk.state_dict().items()}
-    tensors |= {"head": head.detach(), "step": torch.tensor(step)} | optimiser.state_tensors()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata={"fingerprint": fingerprint})
-    partial.replace(path)
+def _state(step: int, trunk: Trunk, head: Tensor, optimiser: Optimiser) -> dict[str, Tensor]:
+    tensors = {f"trunk.{name}": value for name, value in trunk.state_dict().items()}
+    return tensors | {"head": head, "step": torch.tensor(step)} | optimiser.state_tensors()
 
 
-def _resume(path: Path, trunk: Trunk, head: nn.Parameter, optimiser: Optimiser, fingerprint: str) -> int:
-    from safetensors import safe_open
-
-    tensors = read_tensors(path)
-    with safe_open(path, framework="pt") as file:
-        found = (file.metadata() or {}).get("fingerprint", "")
-    if found != fingerprint:
-        raise CheckpointError(
-            f"{path} was written with other settings or other scans. "
-            "Give those again to continue it, or start anew with --overwrite."
-        )
+def _resume(tensors: dict[str, Tensor], trunk: Trunk, head: nn.Parameter, optimiser: Optimiser) -> int:
     trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
     with torch.no_grad():
         head.copy_(tensors["head"])
@@ -144,7 +129,7 @@ def pretrain(
     optimiser = Optimiser(settings.optimiser, trunk.hidden_matrices(), others)
     first = 0
     if checkpoint is not None and checkpoint.is_file():
-        first = _resume(checkpoint, trunk, head, optimiser, fingerprint)
+        first = _resume(resume_tensors(checkpoint, fingerprint), trunk, head, optimiser)
 
     squared_error = torch.zeros(len(images))
     for step in range(first, settings.steps):
@@ -160,7 +145,7 @@ def pretrain(
         if progress is not None:
             progress(step + 1, _psnr(squared_error / len(points), peak))
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
-            _save(checkpoint, step + 1, trunk, head, optimiser, fingerprint)
+            write_tensors(checkpoint, _state(step + 1, trunk, head, optimiser), {"fingerprint": fingerprint})
 
     with torch.no_grad():
         squared_error = (trunk.render(points, head) - targets).square().mean(dim=0)

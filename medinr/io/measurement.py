@@ -55,19 +55,33 @@ def read_facts(path: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        facts: dict[str, Any] = json.loads(metadata["medinr"])
+        facts: Any = json.loads(metadata["medinr"])
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileError(
             f"{path} is not a readable medinr measurement ({type(error).__name__}). Make one with: medinr simulate SCAN"
         ) from error
-    if facts.get("format") != FORMAT:
-        raise FileError(f"{path} has format {facts.get('format')!r}; this version reads {FORMAT}.")
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if not isinstance(facts, dict) or found != FORMAT:
+        raise FileError(f"{path} has format {found!r}; this version reads {FORMAT}.")
     return facts
 
 
 def read_measurement(path: Path) -> Measurement:
-    """Read a measurement written by `write_measurement`."""
+    """Read a measurement written by `write_measurement`.
+
+    Raises
+    ------
+    FileError
+        As `read_facts`, and when a fact or an array is missing.
+    """
     facts = read_facts(path)
+    try:
+        return _assemble(path, facts)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FileError(f"{path} lacks a part of a medinr measurement ({error}). Make it again.") from error
+
+
+def _assemble(path: Path, facts: dict[str, Any]) -> Measurement:
     with safetensors.safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
     for name in facts["complex"]:

@@ -36,13 +36,9 @@ class Space:
 
     def check(self, value: Tensor, name: str) -> None:
         """Refuse a tensor that is not in this space (raises `ShapeError`)."""
-        trailing = (
-            tuple(value.shape[value.ndim - len(self.shape) :]) if value.ndim >= len(self.shape) else None
-        )
+        trailing = tuple(value.shape[value.ndim - len(self.shape) :]) if value.ndim >= len(self.shape) else None
         if trailing != self.shape:
-            raise ShapeError(
-                f"{name} wants (..., {', '.join(map(str, self.shape))}); got {tuple(value.shape)}."
-            )
+            raise ShapeError(f"{name} wants (..., {', '.join(map(str, self.shape))}); got {tuple(value.shape)}.")
         if not (value.is_floating_point() or value.is_complex()):
             raise ShapeError(f"{name} wants floating-point values; got {value.dtype}. Convert with .float().")
         if self.kind == "real" and value.is_complex():
@@ -195,8 +191,7 @@ class Composition(LinearOperator):
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if not outer.domain.accepts(inner.range):
             raise ShapeError(
-                f"{outer.name} @ {inner.name}: "
-                f"{inner.name} gives {inner.range} but {outer.name} wants {outer.domain}."
+                f"{outer.name} @ {inner.name}: {inner.name} gives {inner.range} but {outer.name} wants {outer.domain}."
             )
         self.outer, self.inner = outer, inner
         self.domain = inner.domain.narrowed(outer.domain.kind)

@@ -73,9 +73,7 @@ class OperatorReport:
         return "\n".join(lines)
 
 
-def operator_report(
-    operator: LinearOperator, seed: int = 0, tolerance: float | None = None
-) -> OperatorReport:
+def operator_report(operator: LinearOperator, seed: int = 0, tolerance: float | None = None) -> OperatorReport:
     """Test an operator on random inputs.
 
     Parameters
@@ -107,9 +105,7 @@ def operator_report(
     }
     in_double, in_single = probes[torch.float64], probes[torch.float32]
     declared = max(p.mismatch() for p in in_double + in_single)
-    faithful = Finding(
-        "results have the declared shape and kind, and the precision of the input", declared, 0.0
-    )
+    faithful = Finding("results have the declared shape and kind, and the precision of the input", declared, 0.0)
     if not faithful.ok:
         # Anything else would only raise on the wrong tensors.
         return OperatorReport(repr(operator), float("nan"), (faithful,))
@@ -118,12 +114,8 @@ def operator_report(
         Finding("A(a x + b z) = a A(x) + b A(z)", max(p.nonlinearity() for p in in_double), double),
         Finding("<A x, y> = <x, A.H y> in float64", max(p.adjoint_error() for p in in_double), double),
         Finding("<A x, y> = <x, A.H y> in float32", max(p.adjoint_error() for p in in_single), single),
-        Finding(
-            "the derivative of A is A, its transpose A.H", max(p.gradient_error() for p in in_double), double
-        ),
-        Finding(
-            "a batch gives what its images give one by one", max(p.batch_error() for p in in_double), double
-        ),
+        Finding("the derivative of A is A, its transpose A.H", max(p.gradient_error() for p in in_double), double),
+        Finding("a batch gives what its images give one by one", max(p.batch_error() for p in in_double), double),
         Finding("float32 gives what float64 gives", max(p.rounding_error() for p in in_single), single),
     )
     return OperatorReport(repr(operator), operator.norm(seed=seed), findings)
@@ -132,9 +124,7 @@ def operator_report(
 class _Probe:
     """Random inputs of one field (real or complex) and precision, in batches of 2 x 3."""
 
-    def __init__(
-        self, operator: LinearOperator, field: str, dtype: torch.dtype, generator: torch.Generator
-    ) -> None:
+    def __init__(self, operator: LinearOperator, field: str, dtype: torch.dtype, generator: torch.Generator) -> None:
         self.operator = operator
         self.x, self.z = (self._draw(operator.domain, field, dtype, generator) for _ in range(2))
         self.y = self._draw(operator.range, field, dtype, generator)
@@ -147,9 +137,7 @@ class _Probe:
     def mismatch(self) -> float:
         forward, backward = self.operator(self.x), self.operator.H(self.y)
         as_declared = (forward.shape, forward.dtype) == (self.y.shape, self.y.dtype)
-        return (
-            0.0 if as_declared and (backward.shape, backward.dtype) == (self.x.shape, self.x.dtype) else 1.0
-        )
+        return 0.0 if as_declared and (backward.shape, backward.dtype) == (self.x.shape, self.x.dtype) else 1.0
 
     def nonlinearity(self) -> float:
         first, second = 0.7, -1.9

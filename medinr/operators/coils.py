@@ -81,12 +81,8 @@ def birdcage_maps(
         raise ConfigError(f"A ring of radius {radius} cuts through the image; choose more than 1.42.")
     rows, columns = shape
     angle = (2.0 * math.pi / coils * torch.arange(coils, dtype=torch.float64))[:, None, None]
-    y = ((torch.arange(rows, dtype=torch.float64) - rows / 2) / (rows / 2))[:, None] - radius * torch.sin(
-        angle
-    )
-    x = ((torch.arange(columns, dtype=torch.float64) - columns / 2) / (columns / 2)) - radius * torch.cos(
-        angle
-    )
+    y = ((torch.arange(rows, dtype=torch.float64) - rows / 2) / (rows / 2))[:, None] - radius * torch.sin(angle)
+    x = ((torch.arange(columns, dtype=torch.float64) - columns / 2) / (columns / 2)) - radius * torch.cos(angle)
     maps = torch.polar(1.0 / torch.hypot(x, y), torch.atan2(x, -y) - angle)
     normalised: Tensor = maps / torch.linalg.vector_norm(maps, dim=0)
     return normalised.to(dtype)

@@ -34,9 +34,7 @@ class Fourier(LinearOperator):
     def __init__(self, shape: Sequence[int], axes: Sequence[int] = (-2, -1)) -> None:
         self.axes = tuple(axes)
         if not all(-len(shape) <= axis < 0 for axis in self.axes):
-            raise ShapeError(
-                f"Fourier wants axes between {-len(shape)} and -1 of {tuple(shape)}; got {self.axes}."
-            )
+            raise ShapeError(f"Fourier wants axes between {-len(shape)} and -1 of {tuple(shape)}; got {self.axes}.")
         self.domain = self.range = Space(tuple(shape), "complex")
 
     def _apply(self, x: Tensor) -> Tensor:

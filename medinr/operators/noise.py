@@ -260,13 +260,9 @@ def _require_positive(model: str, parameter: str, value: float) -> None:
 
 def _require_real(model: str, value: Tensor) -> None:
     if not value.is_floating_point():
-        raise ShapeError(
-            f"{model} noise wants real floating-point values; got {value.dtype}. Take the magnitude."
-        )
+        raise ShapeError(f"{model} noise wants real floating-point values; got {value.dtype}. Take the magnitude.")
 
 
 def _require_same_shape(prediction: Tensor, data: Tensor) -> None:
     if prediction.shape != data.shape:
-        raise ShapeError(
-            f"Prediction and data want one shape; got {tuple(prediction.shape)} and {tuple(data.shape)}."
-        )
+        raise ShapeError(f"Prediction and data want one shape; got {tuple(prediction.shape)} and {tuple(data.shape)}.")

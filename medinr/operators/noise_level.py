@@ -32,9 +32,7 @@ def estimate_sigma(image: Tensor) -> Tensor:
         If the image is smaller than 2 x 2.
     """
     if image.ndim < 2 or min(image.shape[-2:]) < 2:
-        raise ShapeError(
-            f"estimate_sigma wants an image (..., y, x) of at least 2 x 2; got {tuple(image.shape)}."
-        )
+        raise ShapeError(f"estimate_sigma wants an image (..., y, x) of at least 2 x 2; got {tuple(image.shape)}.")
     parts = torch.view_as_real(image).movedim(-1, -3) if image.is_complex() else image.unsqueeze(-3)
     rows, columns = parts.shape[-2] // 2 * 2, parts.shape[-1] // 2 * 2
     even, odd = parts[..., 0:rows:2, :columns], parts[..., 1:rows:2, :columns]

@@ -73,9 +73,7 @@ class ParallelBeam(LinearOperator):
         detector_spacing: float | None = None,
     ) -> None:
         if len(shape) != 2 or len(spacing) != 2:
-            raise ShapeError(
-                f"ParallelBeam wants shape (y, x) and spacing (dy, dx); got {shape} and {spacing}."
-            )
+            raise ShapeError(f"ParallelBeam wants shape (y, x) and spacing (dy, dx); got {shape} and {spacing}.")
         if not all(math.isfinite(s) and s > 0 for s in spacing):
             raise GeometryError(f"ParallelBeam wants positive pixel sizes in mm; got {tuple(spacing)}.")
         self.spacing = (float(spacing[0]), float(spacing[1]))
@@ -84,9 +82,7 @@ class ParallelBeam(LinearOperator):
             raise GeometryError(f"ParallelBeam wants a list of finite angles in radians; got {angles}.")
         self.detector_spacing = float(min(spacing) if detector_spacing is None else detector_spacing)
         if not (math.isfinite(self.detector_spacing) and self.detector_spacing > 0):
-            raise GeometryError(
-                f"ParallelBeam wants a positive detector spacing in mm; got {detector_spacing}."
-            )
+            raise GeometryError(f"ParallelBeam wants a positive detector spacing in mm; got {detector_spacing}.")
         if detector_count is None:
             diagonal = math.hypot(shape[0] * self.spacing[0], shape[1] * self.spacing[1])
             detector_count = math.ceil(diagonal / self.detector_spacing)
@@ -174,9 +170,7 @@ class _Product(torch.autograd.Function):
         return projector._multiply(value, transposed)
 
     @staticmethod
-    def setup_context(
-        ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor
-    ) -> None:
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
         _, ctx.projector, ctx.transposed = inputs  # type: ignore[attr-defined]
 
     @staticmethod

@@ -97,14 +97,10 @@ class Decimation(LinearOperator):
         factors = (factor,) * len(shape) if isinstance(factor, int) else tuple(factor)
         _require_per_axis("factor", factors, shape)
         if not all(isinstance(f, int) and 1 <= f <= n for n, f in zip(shape, factors, strict=True)):
-            raise ShapeError(
-                f"Decimation of {shape} wants whole factors between 1 and the axis; got {factors}."
-            )
+            raise ShapeError(f"Decimation of {shape} wants whole factors between 1 and the axis; got {factors}.")
         coarse = tuple(n // f for n, f in zip(shape, factors, strict=True))
         self.factor = factors
-        self.offset = tuple(
-            (n - 1 - f * (m - 1)) // 2 for n, m, f in zip(shape, coarse, factors, strict=True)
-        )
+        self.offset = tuple((n - 1 - f * (m - 1)) // 2 for n, m, f in zip(shape, coarse, factors, strict=True))
         self.domain, self.range = Space(shape), Space(coarse)
 
     def _kept(self, fine: Tensor) -> Tensor:
@@ -124,9 +120,7 @@ class Decimation(LinearOperator):
         return fine
 
 
-def downsampling(
-    shape: Sequence[int], spacing: Sequence[float], factor: int | Sequence[int]
-) -> LinearOperator:
+def downsampling(shape: Sequence[int], spacing: Sequence[float], factor: int | Sequence[int]) -> LinearOperator:
     """Low-resolution acquisition: ``Decimation @ GaussianPSF`` with a width of one coarse voxel.
 
     Parameters
@@ -180,9 +174,7 @@ def decimated_affine(affine: ArrayLike | Tensor, decimation: Decimation) -> Tens
     if tuple(fine.shape) != (4, 4):
         raise GeometryError(f"decimated_affine wants a 4 x 4 affine; got shape {tuple(fine.shape)}.")
     step = torch.eye(4, dtype=torch.float64)
-    for axis, (factor, offset) in enumerate(
-        zip(reversed(decimation.factor), reversed(decimation.offset), strict=True)
-    ):
+    for axis, (factor, offset) in enumerate(zip(reversed(decimation.factor), reversed(decimation.offset), strict=True)):
         step[axis, axis], step[axis, 3] = factor, offset
     return fine @ step
 

@@ -57,8 +57,7 @@ class LineMask:
         increasing = all(a < b for a, b in zip(self.lines, self.lines[1:], strict=False))
         if not self.lines or not increasing or self.lines[0] < 0 or self.lines[-1] >= self.count:
             raise ConfigError(
-                f"A line mask wants increasing ky indices between 0 and {self.count - 1}; "
-                f"got {_shortened(self.lines)}."
+                f"A line mask wants increasing ky indices between 0 and {self.count - 1}; got {_shortened(self.lines)}."
             )
 
     @property
@@ -147,9 +146,7 @@ def cartesian_mask(
     if count < 1:
         raise ConfigError(f"A mask wants a positive number of lines; got {count}.")
     if not 1.0 <= acceleration <= count:
-        raise ConfigError(
-            f"The acceleration of {count} lines lies between 1 and {count}; got {acceleration}."
-        )
+        raise ConfigError(f"The acceleration of {count} lines lies between 1 and {count}; got {acceleration}.")
     if not 0.0 <= centre_fraction <= 1.0:
         raise ConfigError(f"The centre fraction lies between 0 and 1; got {centre_fraction}.")
     budget = round(count / acceleration)

@@ -58,6 +58,8 @@ def project_features(problem: Problem, features: Tensor) -> ProjectedFeatures:
     parts = []
     for columns in features.split(BATCH, dim=1):
         maps = columns.T.reshape(-1, *problem.shape)
+        if problem.complex_image:
+            maps = torch.complex(maps, torch.zeros_like(maps))
         parts.append(problem.predict(maps).reshape(len(maps), -1))
     return ProjectedFeatures(torch.cat(parts).T.contiguous(), not problem.complex_image)
 

@@ -74,6 +74,22 @@ class Problem:
             image = torch.complex(image, torch.zeros_like(image))
         return self.scale * self.operator(image)
 
+    def adjoint(self, data: Tensor) -> Tensor:
+        """Adjoint of `predict`: data to an image in network units, real when the problem's image is."""
+        image = self.scale * self.operator.H(data)
+        return image if self.complex_image or not image.is_complex() else image.real
+
+    def pixel_noise(self) -> float:
+        """Noise of the measurement as it shows per pixel, in network units.
+
+        One over the root of the mean diagonal of ``A^H P A``, probed with one random image of signs
+        (Hutchinson 1989): the standard deviation a pixel would have if all information were spread evenly.
+        """
+        signs = torch.randint(0, 2, self.shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+        _, precision = self.noise.surrogate(self.data, self.data)
+        information = float((precision * self.predict(signs).abs().square()).sum()) / signs.numel()
+        return float(information**-0.5)
+
     def draw_held_out(self, fraction: float, generator: torch.Generator) -> Tensor:
         """Choose the part of the measurement that is kept from the fit and used to stop it.
 
@@ -91,7 +107,7 @@ class Problem:
         if self.group_axis is None:
             return torch.rand(self.data.shape, generator=generator) < fraction
         count = self.data.shape[self.group_axis]
-        candidates = torch.tensor([i for i in range(count) if i not in self.protected])
+        candidates = torch.tensor([i for i in range(count) if i not in self.protected], dtype=torch.int64)
         number = max(1, round(fraction * count)) if fraction > 0 else 0
         chosen = candidates[torch.randperm(len(candidates), generator=generator)[:number]]
         mask = torch.zeros(count, dtype=torch.bool)

@@ -14,6 +14,7 @@ class Step:
 
     Attributes
     ----------
+    phase : {"imitate", "explain"}
     step : int
         Optimiser steps done.
     seconds : float
@@ -26,6 +27,7 @@ class Step:
         Step-size factor.
     """
 
+    phase: str
     step: int
     seconds: float
     residual: float

@@ -175,9 +175,7 @@ def test_all_errors_are_input_errors():
     assert issubclass(ShapeError, InputError)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)  # torch's own, in jvp
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, in jvp
 def test_gradients_of_gradients_pass_through_the_projector():
     projector = ParallelBeam((4, 3), (1, 1), [0.0, 1.0])
     x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)

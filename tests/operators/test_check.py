@@ -52,9 +52,7 @@ def test_mixing_the_batch_is_found():
 
 
 def test_losing_precision_is_found():
-    failed = _failed(
-        lambda x: x.to(torch.complex64 if x.is_complex() else torch.float32).to(x.dtype), lambda y: y
-    )
+    failed = _failed(lambda x: x.to(torch.complex64 if x.is_complex() else torch.float32).to(x.dtype), lambda y: y)
     assert failed
 
 

@@ -45,9 +45,7 @@ def test_disc_comes_back_with_its_attenuation(filter_, spacing):
 
 def test_rectangular_pixels_and_detectors_of_their_own():
     shape, spacing = (60, 90), (1.2, 0.8)
-    y, x = (
-        (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * d for n, d in zip(shape, spacing, strict=True)
-    )
+    y, x = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * d for n, d in zip(shape, spacing, strict=True))
     image = torch.exp(-((x[None] - 5) ** 2 + (y[:, None] + 8) ** 2) / (2 * 6.0**2))
     projector = ParallelBeam(shape, spacing, _views(90) + 0.3, detector_count=141, detector_spacing=0.7)
     assert _error(fbp(projector(image), projector), image) < 0.02
@@ -109,9 +107,7 @@ def test_view_weights_sum_to_half_a_turn(angles):
 
 def test_a_missing_wedge_is_not_extrapolated():
     step = math.pi / 180
-    torch.testing.assert_close(
-        view_weights(torch.arange(60) * step), torch.full((60,), step, dtype=torch.float64)
-    )
+    torch.testing.assert_close(view_weights(torch.arange(60) * step), torch.full((60,), step, dtype=torch.float64))
 
 
 def test_unusable_input_is_refused():

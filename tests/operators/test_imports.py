@@ -11,9 +11,7 @@ HEAVY = ("monai", "pydicom", "nibabel", "matplotlib", "scipy", "skimage", "sigpy
 @pytest.fixture(scope="module")
 def loaded():
     code = "import sys, medinr.operators; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    return subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.split()
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
 
 
 @pytest.mark.parametrize("package", HEAVY)

@@ -15,9 +15,7 @@ def _views(count):
 
 def _grid(shape, spacing):
     """World positions (x, y down) of the pixels in mm."""
-    y, x = (
-        (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * d for n, d in zip(shape, spacing, strict=True)
-    )
+    y, x = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * d for n, d in zip(shape, spacing, strict=True))
     return x[None, :], y[:, None]
 
 
@@ -114,9 +112,7 @@ def test_the_detector_covers_the_diagonal_if_not_told():
 def test_more_images_than_fit_at_once_and_more_views_than_a_block():
     projector = ParallelBeam((5, 6), (1, 1), _views(21))
     images = torch.rand(70, 5, 6, dtype=torch.float64)
-    torch.testing.assert_close(
-        projector(images)[[0, 33, 69]], torch.stack([projector(images[k]) for k in (0, 33, 69)])
-    )
+    torch.testing.assert_close(projector(images)[[0, 33, 69]], torch.stack([projector(images[k]) for k in (0, 33, 69)]))
     assert projector(images[:0]).shape == (0, *projector.range.shape)
 
 

@@ -68,9 +68,7 @@ def test_a_ramp_keeps_its_values_where_they_are():
 
 def test_factor_one_is_not_blurred():
     image = torch.rand(6, 8)
-    torch.testing.assert_close(
-        downsampling((6, 8), (1, 1), (1, 2))(image).sum(), image.sum() / 2, rtol=0.05, atol=0
-    )
+    torch.testing.assert_close(downsampling((6, 8), (1, 1), (1, 2))(image).sum(), image.sum() / 2, rtol=0.05, atol=0)
     assert torch.equal(downsampling((6, 8), (1, 1), (1, 1))(image), image)
 
 
@@ -85,8 +83,7 @@ def test_coarse_voxels_stay_where_they_are_in_space():
         index = torch.meshgrid(*axes, indexing="ij")
         zyx = [torch.zeros(shape, dtype=torch.float64)] * (3 - len(shape)) + list(index)
         fine_position = [
-            sum(affine[row, column] * zyx[2 - column] for column in range(3)) + affine[row, 3]
-            for row in range(3)
+            sum(affine[row, column] * zyx[2 - column] for column in range(3)) + affine[row, 3] for row in range(3)
         ]
         m = decimation.range.shape
         axes = [torch.arange(n, dtype=torch.float64) for n in m]
@@ -100,9 +97,7 @@ def test_coarse_voxels_stay_where_they_are_in_space():
 def test_affines_may_be_nested_lists_or_arrays():
     decimation = Decimation((8, 8), 2)
     from_list = decimated_affine([[2, 0, 0, 5], [0, 2, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]], decimation)
-    from_array = decimated_affine(
-        np.array([[2.0, 0, 0, 5], [0, 2, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]]), decimation
-    )
+    from_array = decimated_affine(np.array([[2.0, 0, 0, 5], [0, 2, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]]), decimation)
     assert torch.equal(from_list, from_array)
     assert torch.linalg.vector_norm(from_list[:3, :3], dim=0).tolist() == [4.0, 4.0, 3.0]
 

@@ -65,9 +65,7 @@ def test_survives_json():
 
 
 def test_repr_says_what_a_reader_asks():
-    assert (
-        repr(cartesian_mask(192, 4, 0.08)) == "LineMask(48 of 192 lines, variable, acceleration 4.00, seed 0)"
-    )
+    assert repr(cartesian_mask(192, 4, 0.08)) == "LineMask(48 of 192 lines, variable, acceleration 4.00, seed 0)"
 
 
 @pytest.mark.parametrize(

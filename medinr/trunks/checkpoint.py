@@ -1,4 +1,7 @@
-"""Trunks on disk: weights as safetensors, beside them a JSON card that says what they are. Nothing is unpickled."""
+"""Trunks and priors on disk: weights as safetensors, beside them a JSON card that says what they are.
+
+Nothing is unpickled.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import torch
-from safetensors.torch import save_file
+from torch import Tensor
 
 from medinr.errors import CheckpointError
 from medinr.inr.network import Trunk, TrunkSettings
+from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
+from medinr.prior.local import LocalPrior
+from medinr.tensors import read_tensors, write_tensors
 
-FORMAT = "medinr-trunk-1"
+FORMAT = "medinr-trunk-2"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class TrunkCard:
     grid_shape, grid_spacing : tuple
         Training grid (y, x) in pixels and its spacing in mm.
     architecture : TrunkSettings
+    prior : DenoiserSettings or None
+        Architecture of the local prior trained on the same scans, if there is one.
     subjects, scan_hashes, scans, licences : tuple of str
         Who and what it was trained on; an evaluation refuses them.
     settings : dict
@@ -50,6 +56,7 @@ class TrunkCard:
     grid_shape: tuple[int, int]
     grid_spacing: tuple[float, float]
     architecture: TrunkSettings
+    prior: DenoiserSettings | None
     subjects: tuple[str, ...]
     scan_hashes: tuple[str, ...]
     scans: tuple[str, ...]
@@ -59,21 +66,30 @@ class TrunkCard:
     medinr_version: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What one pretraining learned: where to start (trunk), what to believe (local prior), and their card."""
+
+    trunk: Trunk
+    prior: LocalPrior | None
+    card: TrunkCard
+
+
 def _card_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def save_trunk(path: Path, trunk: Trunk, card: TrunkCard) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``path`` (.safetensors) and its card (.json), each atomically; the weights' hash goes into the card."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {f"trunk.{name}": value.detach().contiguous() for name, value in trunk.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"format": FORMAT})
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    partial.replace(path)
-    partial_card = _card_path(path).with_suffix(".partial")
-    partial_card.write_text(json.dumps({"format": FORMAT, "weights_sha256": digest, **asdict(card)}, indent=2) + "\n")
-    partial_card.replace(_card_path(path))
+    tensors = {f"trunk.{name}": value for name, value in checkpoint.trunk.state_dict().items()}
+    if checkpoint.prior is not None:
+        tensors |= {f"prior.{name}": value for name, value in checkpoint.prior.denoiser.state_dict().items()}
+    write_tensors(path, tensors, {"format": FORMAT})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    partial = _card_path(path).with_suffix(".partial")
+    card = {"format": FORMAT, "weights_sha256": digest, **asdict(checkpoint.card)}
+    partial.write_text(json.dumps(card, indent=2) + "\n")
+    partial.replace(_card_path(path))
 
 
 def shipped_trunks() -> dict[str, Path]:
@@ -113,15 +129,16 @@ def read_card(path: Path) -> TrunkCard:
             raise CheckpointError(f"{card_path.name} is not of format {FORMAT}. Train the trunk again.")
         values.pop("weights_sha256")
         values["architecture"] = TrunkSettings(**values["architecture"])
+        values["prior"] = None if values["prior"] is None else DenoiserSettings(**values["prior"])
         for key, value in values.items():
             values[key] = tuple(value) if isinstance(value, list) else value
         return TrunkCard(**values)
-    except (ValueError, TypeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{card_path.name} is not a trunk card ({error}). Train the trunk again.") from error
 
 
-def load_trunk(name: str | Path) -> tuple[Trunk, TrunkCard]:
-    """Load a trunk and its card.
+def load_checkpoint(name: str | Path) -> Checkpoint:
+    """Load a trunk, its local prior and its card.
 
     Parameters
     ----------
@@ -138,19 +155,17 @@ def load_trunk(name: str | Path) -> tuple[Trunk, TrunkCard]:
     wanted = json.loads(_card_path(path).read_text())["weights_sha256"]
     if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
         raise CheckpointError(f"{path.name} is not the file its card describes (another SHA-256). Copy both again.")
+    tensors, _ = read_tensors(path)
     trunk = Trunk(card.architecture)
-    tensors = read_tensors(path)
+    prior = None if card.prior is None else LocalPrior(LocalDenoiser(card.prior))
     try:
-        trunk.load_state_dict({name.removeprefix("trunk."): value for name, value in tensors.items()})
+        trunk.load_state_dict(_part(tensors, "trunk."))
+        if prior is not None:
+            prior.denoiser.load_state_dict(_part(tensors, "prior."))
     except RuntimeError as error:
         raise CheckpointError(f"{path.name} does not fit the architecture on its card. Copy both again.") from error
-    return trunk, card
+    return Checkpoint(trunk, prior, card)
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file (raises `CheckpointError` when it is damaged)."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path.name} cannot be read as safetensors ({error}). Copy it again.") from error
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

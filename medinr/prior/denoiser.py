@@ -1,0 +1,77 @@
+"""A local prior: a small denoiser that knows how strong the noise is and looks at no more than its neighbourhood.
+
+It is trained on the same handful of scans as the trunk and stays on during the fit, where the trunk forgets:
+a denoiser for noise level ``s`` is the proximal map of what the scans have in common at that scale
+(plug-and-play; Venkatakrishnan et al. 2013; noise-level input: Zhang et al., FFDNet, 2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DenoiserSettings:
+    """Architecture of a local denoiser.
+
+    Attributes
+    ----------
+    channels : int
+        Feature maps per layer.
+    layers : int
+        3x3 convolutions; the receptive field is ``2 * layers + 1`` pixels wide.
+    """
+
+    channels: int = 32
+    layers: int = 8
+
+
+class LocalDenoiser(nn.Module):
+    """Residual network of 3x3 convolutions on an image and its noise level.
+
+    No layer has a bias, so the map is homogeneous, ``D(c x, c s) = c D(x, s)`` for ``c > 0``: one denoiser
+    serves every intensity scale (Mohan et al., ICLR 2020).
+
+    Parameters
+    ----------
+    settings : DenoiserSettings
+    generator : torch.Generator, optional
+        For the initial weights.
+    """
+
+    def __init__(self, settings: DenoiserSettings, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        sizes = [2] + [settings.channels] * (settings.layers - 1) + [1]
+        self.convolutions = nn.ModuleList()
+        for fan_in, fan_out in pairwise(sizes):
+            layer = nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="replicate", bias=False)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            self.convolutions.append(layer)
+        with torch.no_grad():
+            # A denoiser starts close to the identity.
+            layer.weight.mul_(0.01)
+
+    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Denoise.
+
+        Parameters
+        ----------
+        images : Tensor, shape (n, y, x)
+            Real.
+        noise : Tensor, shape (n,)
+            Standard deviation of the noise in each image, in its own unit.
+
+        Returns
+        -------
+        Tensor, shape (n, y, x)
+        """
+        h = torch.stack([images, noise.reshape(-1, 1, 1).expand_as(images)], dim=1)
+        for convolution in self.convolutions[:-1]:
+            h = torch.relu(convolution(h))
+        residual: Tensor = self.convolutions[-1](h)
+        return images - residual.squeeze(1)

@@ -1,0 +1,69 @@
+"""A trained local denoiser as a prior for images of any grid, real or complex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medinr.prior.denoiser import LocalDenoiser
+
+#: Width in pixels of the window, applied twice, over which the phase of a complex image is taken as smooth.
+PHASE_WINDOW = 9
+
+
+@dataclass(frozen=True, eq=False)
+class LocalPrior:
+    """What the training scans have in common locally.
+
+    Attributes
+    ----------
+    denoiser : LocalDenoiser
+    """
+
+    denoiser: LocalDenoiser
+
+    @torch.no_grad()
+    def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:
+        """Denoise an image as if it carried Gaussian noise of a given standard deviation.
+
+        A complex image is turned by its smooth phase first, so that anatomy lies in the real part, as in the
+        magnitude images the denoiser was trained on, and what the phase does not explain in the imaginary one.
+
+        Parameters
+        ----------
+        image : Tensor, shape (y, x)
+        level : float
+            Standard deviation, in the unit of the image (per real and imaginary part).
+        turn : int
+            Which of the eight turns and flips of the grid to denoise in: over the iterations of a solver the
+            prior then has no preferred direction.
+
+        Returns
+        -------
+        Tensor, shape (y, x)
+        """
+        if not image.is_complex():
+            return self._denoise(image.unsqueeze(0), level, turn)[0]
+        phase = smooth_phasor(image)
+        upright = image * phase.conj()
+        parts = self._denoise(torch.stack([upright.real, upright.imag]), level, turn)
+        return torch.complex(parts[0], parts[1]) * phase
+
+    def _denoise(self, images: Tensor, level: float, turn: int) -> Tensor:
+        quarters, flipped = turn % 4, turn // 4 % 2 == 1
+        turned = torch.rot90(images, quarters, (1, 2))
+        turned = turned.flip(2) if flipped else turned
+        clean = self.denoiser(turned.contiguous(), torch.full((len(images),), level, dtype=images.dtype))
+        clean = clean.flip(2) if flipped else clean
+        return torch.rot90(clean, -quarters, (1, 2))
+
+
+def smooth_phasor(image: Tensor) -> Tensor:
+    """Give ``exp(i phase)`` of the low-pass filtered complex image, shape (y, x)."""
+    parts = torch.stack([image.real, image.imag]).unsqueeze(1)
+    for _ in range(2):
+        parts = functional.avg_pool2d(parts, PHASE_WINDOW, stride=1, padding=PHASE_WINDOW // 2, count_include_pad=False)
+    return torch.polar(torch.ones_like(parts[0, 0]), torch.atan2(parts[1, 0], parts[0, 0]))

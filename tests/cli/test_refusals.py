@@ -1,0 +1,194 @@
+"""Bad input: exit code 2, one or two lines that name the file and the remedy, nothing left behind."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medinr.io.nifti import write_nifti
+
+
+@pytest.fixture
+def scan(synthetic, tmp_path):
+    return write_nifti(synthetic.phantom((4, 24, 20)), tmp_path / "head.nii.gz")
+
+
+@pytest.fixture
+def refused(medinr, synthetic, tmp_path):
+    """Runs `medinr reconstruct` with a random trunk and gives the message of its refusal."""
+
+    def run(source, *more, task="denoise", trunk="random") -> str:
+        out = tmp_path / "out"
+        found = medinr("reconstruct", source, "--task", task, "--trunk", trunk, "--out", out, *more)
+        assert found.code == 2
+        assert found.out.strip() == ""
+        assert found.err.startswith("medinr: ")
+        assert len(found.err.splitlines()) <= 2
+        assert "Traceback" not in found.err
+        assert synthetic.PATIENT_ID not in found.err
+        assert not (out / "result.json").exists()
+        return found.err
+
+    return run
+
+
+def test_nothing_there(refused, tmp_path):
+    assert "no such file or folder" in refused(tmp_path / "nothing.nii.gz")
+    assert "nothing.safetensors" in refused(tmp_path / "nothing.safetensors")
+
+
+def test_empty_folder(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(tmp_path / "empty")
+
+
+def test_folder_without_a_scan(refused, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("hello")
+    assert "notes" in refused(tmp_path / "notes")
+
+
+def test_two_series_in_one_folder(medinr, synthetic, tmp_path):
+    for number in range(2):
+        synthetic.write_dicom_series(tmp_path / "mixed" / str(number), synthetic.phantom((3, 24, 20)))
+    command = ("reconstruct", tmp_path / "mixed", "--task", "denoise", "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr(*command)
+    assert found.code == 2
+    assert "--series" in found.err
+    # One line, and one for each series to choose from.
+    assert len(found.err.splitlines()) == 3
+    assert "Traceback" not in found.err
+    assert synthetic.PATIENT_NAME not in found.err
+    chosen = medinr(*command, "--series", "3")
+    assert chosen.code == 2
+    assert "3" in chosen.err
+
+
+def test_truncated_nifti(refused, scan):
+    scan.write_bytes(scan.read_bytes()[:-200])
+    assert "head.nii.gz" in refused(scan)
+
+
+def test_truncated_dicom(refused, synthetic, tmp_path):
+    path = synthetic.write_dicom_series(tmp_path / "chest", synthetic.phantom((3, 24, 20), "CT"))[1]
+    path.write_bytes(path.read_bytes()[:-100])
+    assert path.name in refused(tmp_path / "chest", task="ct")
+
+
+def test_text_called_nifti(refused, tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    path.write_text("this is no scan")
+    assert "not a NIfTI file" in refused(path)
+
+
+def test_nan_voxels_and_empty_slices(refused, synthetic, tmp_path):
+    volume = synthetic.phantom((4, 24, 20))
+    volume.array[1, 4, 4] = np.nan
+    volume.array[2] = 0
+    path = write_nifti(volume, tmp_path / "odd.nii.gz")
+    assert "NaN" in refused(path)
+    assert "NaN" in refused(path, "--slices", "1")
+    assert "every voxel is zero" in refused(path, "--slices", "2")
+
+
+def test_slices_that_cannot_be(refused, scan):
+    assert "the volume has slices 0 to 3" in refused(scan, "--slices", "4")
+    assert "not evenly spaced" in refused(scan, "--slices", "0,1,3")
+
+
+def test_irregular_slices(refused, synthetic, tmp_path):
+    paths = synthetic.write_dicom_series(tmp_path / "chest", synthetic.phantom((5, 24, 20), "CT"))
+    paths[2].unlink()
+    assert "missing between" in refused(tmp_path / "chest", task="ct")
+
+
+def test_which_volume_of_four(refused, scan, tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((20, 24, 4, 3), np.float32), np.eye(4)), tmp_path / "many.nii.gz")
+    assert "--index 0 to 2" in refused(tmp_path / "many.nii.gz")
+    assert "volume 3 was asked for" in refused(tmp_path / "many.nii.gz", "--index", "3")
+    assert "--series" in refused(scan, "--series", "1")
+
+
+def test_unknown_task_key_or_value(refused, scan):
+    assert "kspace" in refused(scan, task="kspcae")
+    assert "Did you mean 'steps'" in refused(scan, "--set", "fit.stepps=3")
+    assert "wants int" in refused(scan, "--set", "fit.steps=few")
+    assert "KEY=VALUE" in refused(scan, "--set", "fit.steps")
+
+
+def test_a_configuration_that_calls_python(refused, scan, tmp_path):
+    path = tmp_path / "evil.yaml"
+    path.write_text(f"task: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    assert "not valid YAML" in refused(scan, task=path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_missing_trunk(refused, scan, tmp_path):
+    message = refused(scan, trunk="brain_rm")
+    assert "brain_mr" in message
+    assert "medinr pretrain" in message
+    (tmp_path / "bare.safetensors").write_bytes(b"")
+    assert "no card bare.json" in refused(scan, trunk=tmp_path / "bare.safetensors")
+
+
+def test_trunk_of_another_modality(refused, synthetic, tmp_path):
+    synthetic.write_dicom_series(tmp_path / "chest", synthetic.phantom((3, 24, 20), "CT"))
+    message = refused(tmp_path / "chest", task="ct", trunk="brain_mr")
+    assert "was trained on MR scans; this scan is CT" in message
+    assert "medinr trunks" in message
+
+
+def test_scan_of_another_modality(refused, synthetic, scan, tmp_path):
+    assert "simulates a CT scanner; this scan is MR" in refused(scan, task="ct")
+    synthetic.write_dicom_series(tmp_path / "chest", synthetic.phantom((3, 24, 20), "CT"))
+    assert "the DICOM header says CT" in refused(tmp_path / "chest", "--modality", "MR")
+
+
+def test_an_acceleration_that_leaves_no_centre(refused, scan):
+    message = refused(scan, "--set", "simulation.acceleration=12", "--set", "simulation.centre_fraction=0.3", task="kspace")
+    assert "centre_fraction" in message
+
+
+def test_a_random_trunk_has_no_prior_to_start_from(refused, scan):
+    assert "--set fit.steps=100" in refused(scan, task="kspace")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pretrain", "brain"], "No configuration 'brain'"),
+        (["evaluate", "nowhere"], "No manifest 'nowhere'"),
+        (["evaluate", "excerpts", "nothing"], "No configuration 'nothing'"),
+        (["trunks", "nothing"], "No trunk 'nothing'"),
+        (["inspect", "nothing"], "no such file"),
+        (["simulate", "nothing.nii"], "no such file"),
+    ],
+)
+def test_other_commands_refuse_as_well(medinr, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = medinr(*arguments)
+    assert found.code == 2
+    assert words in found.err
+    assert len(found.err.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_own_failure_is_another_code_and_points_to_debug(medinr, scan, monkeypatch, tmp_path):
+    def broken(*_):
+        raise RuntimeError("the inner part broke")
+
+    monkeypatch.setattr("medinr.pipelines.reconstruct.problem_for", broken)
+    command = ("reconstruct", scan, "--task", "denoise", "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr(*command)
+    assert found.code == 1
+    assert "medinr failed: RuntimeError: the inner part broke" in found.err
+    assert "--debug" in found.err
+    assert "Traceback" not in found.err
+    with pytest.raises(RuntimeError, match="the inner part broke"):
+        medinr(*command, "--debug")
+
+
+def test_debug_shows_where_bad_input_was_met(medinr, tmp_path):
+    from medinr.errors import FileError
+
+    with pytest.raises(FileError, match="no such file"):
+        medinr("inspect", tmp_path / "nothing", "--debug")

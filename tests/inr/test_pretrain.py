@@ -1,0 +1,146 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medinr.errors import CheckpointError, ConfigError, ShapeError
+from medinr.inr import pretrain as module
+from medinr.inr.coordinates import plane_coordinates
+from medinr.inr.network import Trunk, TrunkSettings, random_head
+from medinr.inr.optimise import Optimiser, OptimiserSettings
+from medinr.inr.pretrain import PretrainSettings, pretrain
+
+TINY = TrunkSettings(width=16, depth=3, omega=10.0)
+SETTINGS = PretrainSettings(steps=12, checkpoint_every=5, architecture=TINY)
+
+
+class _Stop(Exception):
+    pass
+
+
+def _scans(count: int = 3, shape: tuple[int, int] = (12, 14)) -> tuple[Tensor, Tensor]:
+    points = plane_coordinates(shape, (1.0, 1.0), 8.0)
+    y, x = points.T
+    images = [torch.exp(-3 * ((y - 0.2 * i) ** 2 + (x + 0.1 * i) ** 2)).reshape(shape) for i in range(count)]
+    return torch.stack(images), points
+
+
+def _stop_at(step: int):
+    def progress(done: int, _psnr: tuple[float, ...]) -> None:
+        if done == step:
+            raise _Stop
+
+    return progress
+
+
+def test_one_step_is_a_step_on_the_joint_loss(monkeypatch):
+    images, points = _scans(shape=(50, 43))
+    monkeypatch.setattr(module, "CHUNK", 512)
+    seen: list[Tensor] = []
+
+    def remember(self: Optimiser, factor: float) -> None:
+        assert factor == 1.0
+        seen.extend(p.grad.clone() for p in parameters)
+
+    parameters: list[nn.Parameter] = []
+    build = Optimiser.__init__
+
+    def watch(self, settings, matrices, others) -> None:
+        parameters.extend([*matrices, *others])
+        build(self, settings, matrices, others)
+
+    monkeypatch.setattr(Optimiser, "__init__", watch)
+    monkeypatch.setattr(Optimiser, "step", remember)
+    pretrain(images, points, PretrainSettings(steps=1, seed=4, architecture=TINY))
+
+    generator = torch.Generator().manual_seed(4)
+    trunk = Trunk(TINY, generator)
+    head = random_head(16, 3, 10.0, generator).requires_grad_()
+    loss = (trunk.render(points, head) - images.reshape(3, -1).T).square().mean()
+    mine = [*trunk.hidden_matrices(), trunk.weights[0], *trunk.biases, head]
+    wanted = torch.autograd.grad(loss, mine)
+    assert len(seen) == len(wanted) == 7
+    for found, gradient in zip(seen, wanted, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-8)
+
+
+def test_psnr_rises_and_is_that_of_the_returned_trunk():
+    images, points = _scans()
+    history: list[tuple[float, ...]] = []
+    settings = PretrainSettings(steps=80, architecture=TINY, optimiser=OptimiserSettings(muon_rate=0.01))
+    result = pretrain(images, points, settings, progress=lambda _, psnr: history.append(psnr))
+    assert len(history) == 80
+    assert all(last > first + 10 for first, last in zip(history[0], history[-1], strict=True))
+    # No head can fit better than the least-squares one on the returned features.
+    features = result.trunk.features(points).double()
+    target = images.reshape(3, -1).T.double()
+    best = features @ torch.linalg.lstsq(features, target).solution
+    bound = 10 * torch.log10(target.amax(dim=0) ** 2 / (best - target).square().mean(dim=0))
+    assert all(value <= limit + 1e-3 for value, limit in zip(result.psnr, bound.tolist(), strict=True))
+    assert all(value > limit - 8 for value, limit in zip(result.psnr, bound.tolist(), strict=True))
+
+
+def test_seed_decides_the_weights():
+    images, points = _scans()
+    runs = [pretrain(images, points, PretrainSettings(steps=3, seed=s, architecture=TINY)) for s in (1, 1, 2)]
+    assert torch.equal(runs[0].trunk.weights[1], runs[1].trunk.weights[1])
+    assert runs[0].psnr == runs[1].psnr
+    assert not torch.equal(runs[0].trunk.weights[1], runs[2].trunk.weights[1])
+
+
+@pytest.mark.parametrize("kind", ["muon", "adam"])
+@pytest.mark.parametrize("interrupted_at", [7, 11])
+def test_an_interrupted_training_ends_bit_for_bit_like_a_straight_one(tmp_path, kind, interrupted_at):
+    images, points = _scans()
+    settings = PretrainSettings(steps=12, checkpoint_every=5, architecture=TINY, optimiser=OptimiserSettings(kind=kind))
+    straight = pretrain(images, points, settings)
+    checkpoint = tmp_path / "deep" / "tiny.checkpoint"
+    with pytest.raises(_Stop):
+        pretrain(images, points, settings, checkpoint=checkpoint, progress=_stop_at(interrupted_at))
+    steps: list[int] = []
+    resumed = pretrain(images, points, settings, checkpoint=checkpoint, progress=lambda done, _: steps.append(done))
+    first = interrupted_at // 5 * 5 + 1
+    assert steps == list(range(first, 13))
+    for name, value in straight.trunk.state_dict().items():
+        assert torch.equal(value, resumed.trunk.state_dict()[name]), name
+    assert resumed.psnr == straight.psnr
+
+
+def test_a_finished_checkpoint_gives_the_result_without_a_step(tmp_path):
+    images, points = _scans()
+    checkpoint = tmp_path / "tiny.checkpoint"
+    straight = pretrain(images, points, SETTINGS, checkpoint=checkpoint)
+    again = pretrain(images, points, SETTINGS, checkpoint=checkpoint, progress=_stop_at(13))
+    assert again.psnr == straight.psnr
+
+
+def test_checkpoint_of_another_training_is_refused(tmp_path):
+    images, points = _scans()
+    checkpoint = tmp_path / "tiny.checkpoint"
+    with pytest.raises(_Stop):
+        pretrain(images, points, SETTINGS, checkpoint=checkpoint, fingerprint="one", progress=_stop_at(6))
+    with pytest.raises(CheckpointError, match=r"other settings or other scans.*--overwrite"):
+        pretrain(images, points, SETTINGS, checkpoint=checkpoint, fingerprint="two")
+
+
+def test_damaged_checkpoint_is_refused(tmp_path):
+    images, points = _scans()
+    checkpoint = tmp_path / "tiny.checkpoint"
+    with pytest.raises(_Stop):
+        pretrain(images, points, SETTINGS, checkpoint=checkpoint, progress=_stop_at(6))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+        pretrain(images, points, SETTINGS, checkpoint=checkpoint)
+
+
+def test_points_and_images_must_fit():
+    images, points = _scans()
+    with pytest.raises(ShapeError, match=r"167 points were given for images of shape \(3, 12, 14\)"):
+        pretrain(images, points[:-1], SETTINGS)
+    with pytest.raises(ShapeError, match=r"\(n, y, x\)"):
+        pretrain(images[0], points, SETTINGS)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"checkpoint_every": 0}])
+def test_nonsense_settings(settings):
+    with pytest.raises(ConfigError, match="must be 1 or more"):
+        PretrainSettings(**settings)

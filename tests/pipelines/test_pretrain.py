@@ -1,0 +1,161 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from medinr.io.hashes import hash_scan
+from medinr.io.manifest import Manifest, ManifestRow, write_manifest
+from medinr.io.nifti import write_nifti
+from medinr.tensors import read_tensors
+from medinr.trunks.checkpoint import load_checkpoint, read_card
+
+CONFIG = """\
+name: mine
+manifest: heads.csv
+modality: MR
+grid: [16, 16]
+spacing: 1.2
+slices: 4
+training:
+  steps: 400
+  checkpoint_every: 10
+  architecture: {width: 24, depth: 3, omega: 10.0}
+prior:
+  steps: 12
+  batch: 2
+  patch: 12
+  checkpoint_every: 5
+  architecture: {channels: 4, layers: 3}
+prior_slices_per_scan: 2
+"""
+
+
+@pytest.fixture
+def config(synthetic, tmp_path):
+    rows = []
+    for number, split in enumerate(("train", "train", "devtest")):
+        volume = synthetic.phantom((4, 20, 18), seed=number)
+        path = write_nifti(volume, tmp_path / f"head{number}.nii.gz")
+        rows.append(ManifestRow(path.name, hash_scan(path), f"s{number}", "", "MR", "T1", split, "CC0"))
+    write_manifest(Manifest(tuple(rows), tmp_path), tmp_path / "heads.csv")
+    path = tmp_path / "mine.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def _start(config, out) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "medinr", "pretrain", str(config), "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_killed_training_ends_like_one_left_alone(medinr, config, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert medinr("pretrain", config, "--out", whole, "--debug").code == 0
+
+    checkpoint = killed / "mine.trunk.checkpoint"
+    with _start(config, killed) as process:
+        deadline = time.monotonic() + 60
+        while not checkpoint.exists():
+            assert process.poll() is None, process.stderr.read().decode()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    reached = int(read_tensors(checkpoint)[0]["step"])
+    assert 10 <= reached < 400
+    assert not (killed / "mine.safetensors").exists()
+
+    assert medinr("pretrain", config, "--out", killed, "--debug").code == 0
+    assert sorted(path.name for path in killed.iterdir() if not path.name.startswith(".")) == [
+        "mine.json",
+        "mine.safetensors",
+    ]
+    one, two = (load_checkpoint(folder / "mine.safetensors") for folder in (whole, killed))
+    assert two.card.results["psnr"] == pytest.approx(one.card.results["psnr"], abs=1e-4)
+    assert min(one.card.results["psnr"]) > 15
+    for name, value in one.prior.denoiser.state_dict().items():
+        torch.testing.assert_close(two.prior.denoiser.state_dict()[name], value)
+
+
+SHORT = ("--set", "training.steps=4", "--set", "prior.steps=2")
+
+
+def test_the_card_says_what_the_trunk_has_seen(medinr, config, tmp_path):
+    found = medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--debug")
+    assert found.code == 0
+    assert "Trunk mine: 4 slices of 2 subjects, mean training PSNR" in found.out
+    card = read_card(tmp_path / "out" / "mine.safetensors")
+    assert (card.name, card.modality, card.subjects, card.licences) == ("mine", "MR", ("s0", "s1"), ("CC0",))
+    assert set(card.scan_hashes) == {hash_scan(tmp_path / f"head{number}.nii.gz") for number in (0, 1)}
+    assert len(card.scans) == len(card.results["psnr"]) == 4
+    assert card.length_scale == pytest.approx(16 * 1.2 / 2)
+    assert card.settings["training"]["steps"] == 4
+    assert card.prior is not None
+    assert str(tmp_path) not in (tmp_path / "out" / "mine.json").read_text()
+    shown = medinr("trunks", tmp_path / "out" / "mine.safetensors", "--debug")
+    assert shown.code == 0
+    assert json.loads(shown.out)["subjects"] == ["s0", "s1"]
+
+
+def test_a_trunk_without_a_prior(medinr, config, tmp_path):
+    assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--set", "prior.steps=0", "--debug").code == 0
+    assert load_checkpoint(tmp_path / "out" / "mine.safetensors").prior is None
+
+
+def test_a_finished_trunk_is_refused_and_replaced_when_asked(medinr, config, tmp_path):
+    command = ("pretrain", config, "--out", tmp_path / "out", *SHORT)
+    assert medinr(*command).code == 0
+    before = (tmp_path / "out" / "mine.safetensors").read_bytes()
+    again = medinr(*command)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert medinr(*command, "--overwrite", "--set", "training.seed=3").code == 0
+    assert (tmp_path / "out" / "mine.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize("change", ["training.seed=3", "grid=[20,16]", "training.optimiser.kind=adam"])
+def test_a_checkpoint_of_other_settings_is_refused(medinr, config, monkeypatch, tmp_path, change):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    command = ("pretrain", config, "--out", tmp_path / "out", "--set", "training.steps=14", "--set", "prior.steps=2")
+    with monkeypatch.context() as patch:
+        patch.setattr("medinr.pipelines.pretrain.train_prior", interrupt)
+        assert medinr(*command).code == 130
+    assert (tmp_path / "out" / "mine.trunk.checkpoint").exists()
+    refused = medinr(*command, "--set", change)
+    assert refused.code == 2
+    assert "other settings or other scans" in refused.err
+    assert medinr(*command, "--set", change, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("split=test", "No row of the manifest is test MR"),
+        ("manifest=nowhere.csv", "No manifest 'nowhere.csv'"),
+        ("training.architecture.widht=8", "Did you mean 'width'"),
+        ("prior.patch=64", "smaller patch"),
+    ],
+)
+def test_what_cannot_be_trained(medinr, config, tmp_path, change, words):
+    found = medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--set", change)
+    assert found.code == 2
+    assert words in found.err
+    assert len(found.err.splitlines()) <= 2
+
+
+def test_a_scan_that_was_changed_is_not_trained_on(medinr, synthetic, config, tmp_path):
+    write_nifti(synthetic.phantom((4, 20, 18), seed=9), tmp_path / "head0.nii.gz", overwrite=True)
+    found = medinr("pretrain", config, "--out", tmp_path / "out", *SHORT)
+    assert found.code == 2
+    assert "SHA-256" in found.err

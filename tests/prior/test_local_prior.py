@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from medinr.errors import CheckpointError, ConfigError, ShapeError
+from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
+from medinr.prior.local import LocalPrior, smooth_phasor
+from medinr.prior.train import PriorSettings, train_prior
+
+SMALL = PriorSettings(steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def discs(count: int, size: int = 40) -> list[torch.Tensor]:
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return [((y - 18) ** 2 + (x - 15 - i) ** 2 < (8 + i) ** 2).float() for i in range(count)]
+
+
+def test_denoiser_scales_with_image_and_noise() -> None:
+    denoiser = LocalDenoiser(DenoiserSettings(8, 3), seeded())
+    image, level = torch.randn(2, 12, 15, generator=seeded(1)), torch.tensor([0.1, 0.3])
+    torch.testing.assert_close(denoiser(7 * image, 7 * level), 7 * denoiser(image, level))
+
+
+def test_denoiser_looks_no_further_than_its_receptive_field() -> None:
+    denoiser = LocalDenoiser(DenoiserSettings(8, 3), seeded())
+    image = torch.randn(1, 21, 21, generator=seeded(1))
+    changed = image.clone()
+    changed[0, 10, 10] += 5.0
+    difference = (denoiser(changed, torch.tensor([0.1])) - denoiser(image, torch.tensor([0.1])))[0].abs() > 0
+    rows, columns = torch.nonzero(difference, as_tuple=True)
+    assert rows.min() == 7
+    assert rows.max() == 13
+    assert columns.min() == 7
+    assert columns.max() == 13
+
+
+def test_a_turned_denoiser_equals_a_turned_image() -> None:
+    prior = LocalPrior(LocalDenoiser(DenoiserSettings(8, 3), seeded()))
+    image = torch.randn(12, 15, generator=seeded(1))
+    for turn in range(8):
+        turned = torch.rot90(image, turn % 4)
+        turned = turned.flip(1) if turn >= 4 else turned
+        expected = prior.denoise(turned, 0.1)
+        expected = torch.rot90(expected.flip(1) if turn >= 4 else expected, -(turn % 4))
+        torch.testing.assert_close(prior.denoise(image, 0.1, turn=turn), expected)
+
+
+def test_a_global_phase_passes_through_the_prior() -> None:
+    prior = LocalPrior(LocalDenoiser(DenoiserSettings(8, 3), seeded()))
+    magnitude = torch.rand(16, 13, generator=seeded(1)) + 0.5
+    image = magnitude * torch.exp(torch.tensor(0.7j))
+    upright = torch.complex(magnitude, torch.zeros_like(magnitude))
+    torch.testing.assert_close(prior.denoise(image, 0.1), prior.denoise(upright, 0.1) * torch.exp(torch.tensor(0.7j)))
+    torch.testing.assert_close(smooth_phasor(image), torch.full((16, 13), torch.exp(torch.tensor(0.7j)).item()))
+
+
+def test_training_removes_noise_from_unseen_discs() -> None:
+    settings = PriorSettings(steps=400, batch=8, patch=24, architecture=DenoiserSettings(8, 4))
+    prior = LocalPrior(train_prior(discs(3), settings))
+    clean = discs(5)[4]
+    noisy = clean + 0.2 * torch.randn(clean.shape, generator=seeded(3))
+    left = (prior.denoise(noisy, 0.2) - clean).square().mean() / (noisy - clean).square().mean()
+    assert left < 0.3
+
+
+def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path) -> None:
+    whole = train_prior(discs(2), SMALL)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(step: int, gain: float) -> None:
+        if step == 7:
+            raise StoppedError
+
+    path = tmp_path / "prior.checkpoint"
+    with pytest.raises(StoppedError):
+        train_prior(discs(2), SMALL, checkpoint=path, fingerprint="a", progress=stop)
+    steps = []
+    again = train_prior(
+        discs(2), SMALL, checkpoint=path, fingerprint="a", progress=lambda step, gain: steps.append(step)
+    )
+    assert steps[0] == 5
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(CheckpointError, match="other settings or other scans"):
+        train_prior(discs(2), SMALL, checkpoint=path, fingerprint="b")
+
+
+def test_patches_larger_than_every_slice_are_refused() -> None:
+    with pytest.raises(ShapeError, match="patch of 64"):
+        train_prior(discs(1), PriorSettings(patch=64))
+
+
+def test_levels_must_rise() -> None:
+    with pytest.raises(ConfigError, match="lowest < highest"):
+        PriorSettings(lowest=0.3, highest=0.1)

@@ -1,0 +1,140 @@
+import math
+
+import pytest
+import torch
+
+from medinr.errors import ConfigError, ShapeError
+from medinr.operators import Gaussian, Identity, ParallelBeam, birdcage_maps, cartesian_mask, undersampled_fourier
+from medinr.solve.problem import Problem
+from medinr.solve.stopping import HeldOutWatch, StoppingSettings
+
+SHAPE = (12, 10)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _identity(**changes) -> Problem:
+    facts = {"data": torch.rand(SHAPE), "operator": Identity(SHAPE), "noise": Gaussian(0.1), "spacing": (1.0, 1.0)}
+    return Problem(**(facts | changes))
+
+
+def _lines(coils: int = 0, protected: tuple[int, ...] = ()) -> Problem:
+    maps = birdcage_maps((20, 8), coils) if coils else None
+    operator = undersampled_fourier((20, 8), cartesian_mask(20, 2, 0.2), maps)
+    data = torch.zeros(operator.range.shape, dtype=torch.complex64)
+    return Problem(data, operator, Gaussian(0.1), (1.0, 1.0), True, 2.0, -2, protected)
+
+
+def test_measurement_of_another_shape_is_refused():
+    with pytest.raises(ShapeError, match=r"Identity gives \(12, 10\); the measurement has shape \(10, 12\)"):
+        _identity(data=torch.rand(10, 12))
+
+
+def test_predict_scales_and_makes_complex():
+    problem = _lines()
+    image = torch.rand(20, 8, generator=_generator())
+    wanted = 2.0 * problem.operator(image.to(torch.complex64))
+    torch.testing.assert_close(problem.predict(image), wanted)
+    torch.testing.assert_close(problem.predict(torch.stack([image, 2 * image]))[1], 2 * wanted)
+
+
+def test_image_takes_two_heads_as_real_and_imaginary_part():
+    values = torch.arange(20.0 * 8 * 2).reshape(-1, 2)
+    image = _lines().image(values)
+    assert image.shape == (20, 8)
+    assert image[0, 1] == 2 + 3j
+    assert _lines().heads == 2
+    assert _identity().heads == 1
+    assert _identity().image(torch.arange(120.0).unsqueeze(1))[1, 2] == 12.0
+
+
+@pytest.mark.parametrize("complex_image", [True, False])
+def test_adjoint_belongs_to_predict(complex_image):
+    operator = undersampled_fourier((20, 8), cartesian_mask(20, 2, 0.2))
+    data = torch.randn(operator.range.shape, generator=_generator(), dtype=torch.complex128)
+    problem = Problem(data, operator, Gaussian(0.1), (1.0, 1.0), complex_image, 3.0)
+    kind = torch.complex128 if complex_image else torch.float64
+    image = torch.randn((20, 8), generator=_generator(1), dtype=kind)
+    left = (problem.predict(image).conj() * data).sum().real
+    right = (image.conj() * problem.adjoint(data)).sum().real
+    assert problem.adjoint(data).dtype == kind
+    torch.testing.assert_close(left, right)
+
+
+def test_pixel_noise_is_the_noise_itself_where_pixels_are_measured():
+    assert _identity().pixel_noise() == pytest.approx(0.1, rel=1e-6)
+    assert _identity(scale=4.0).pixel_noise() == pytest.approx(0.025, rel=1e-6)
+    # Half the lines carry half the information about the pixels.
+    assert _lines().pixel_noise() == pytest.approx(0.1 / 2 * math.sqrt(2), rel=0.2)
+
+
+def test_pixels_are_held_out_one_by_one():
+    problem = _identity(data=torch.rand(200, 200), operator=Identity((200, 200)))
+    held = problem.draw_held_out(0.1, _generator())
+    assert held.dtype == torch.bool
+    # 40000 coins: three standard deviations are 0.0045.
+    assert float(held.double().mean()) == pytest.approx(0.1, abs=0.0045)
+    assert 0 < int(held[0].sum()) < 200
+    assert torch.equal(held, problem.draw_held_out(0.1, _generator()))
+    assert not torch.equal(held, problem.draw_held_out(0.1, _generator(1)))
+    assert not problem.draw_held_out(0.0, _generator()).any()
+
+
+def test_lines_are_held_out_whole_and_over_all_coils():
+    for coils, shape in ((0, (10, 8)), (3, (3, 10, 8))):
+        held = _lines(coils).draw_held_out(0.2, _generator())
+        assert held.shape == shape
+        per_line = held.movedim(-2, 0).reshape(10, -1)
+        assert bool((per_line.all(dim=1) | ~per_line.any(dim=1)).all())
+        assert int(per_line.all(dim=1).sum()) == 2
+
+
+def test_angles_are_held_out_whole():
+    operator = ParallelBeam(SHAPE, (1.0, 1.0), torch.arange(12) * 0.2, 17)
+    problem = Problem(torch.zeros(12, 17), operator, Gaussian(0.1), (1.0, 1.0), group_axis=-2)
+    held = problem.draw_held_out(0.25, _generator())
+    assert int(held.all(dim=1).sum()) == 3
+    assert int(held.sum()) == 3 * 17
+
+
+def test_protected_groups_are_never_held_out_and_the_others_all_are_sometimes():
+    problem = _lines(protected=(3, 4, 5, 6))
+    seen = torch.zeros(10, dtype=torch.bool)
+    for seed in range(60):
+        held = problem.draw_held_out(0.3, _generator(seed))[:, 0]
+        assert int(held.sum()) == 3
+        seen |= held
+    assert seen.nonzero().flatten().tolist() == [0, 1, 2, 7, 8, 9]
+
+
+def test_where_every_group_is_protected_none_is_held_out():
+    assert not _lines(protected=tuple(range(10))).draw_held_out(0.3, _generator()).any()
+
+
+def test_a_small_fraction_still_holds_one_group_out_and_none_holds_none():
+    assert int(_lines().draw_held_out(0.01, _generator())[:, 0].sum()) == 1
+    assert not _lines().draw_held_out(0.0, _generator()).any()
+
+
+def test_watch_remembers_the_best_step_and_runs_out_of_patience():
+    watch = HeldOutWatch(StoppingSettings(patience=3, at_least=6))
+    values = [5.0, 4.0, 4.5, 3.0, 3.0, 3.5, 9.0, 1.0]
+    found = [(watch.update(step, value), watch.exhausted(step)) for step, value in enumerate(values)]
+    assert [better for better, _ in found] == [True, True, False, True, False, False, False, True]
+    assert [over for _, over in found] == [False] * 6 + [True, False]
+    assert (watch.best_step, watch.best_value) == (7, 1.0)
+
+
+def test_watch_never_ends_before_its_least_step():
+    watch = HeldOutWatch(StoppingSettings(patience=2, at_least=10))
+    watch.update(0, 1.0)
+    assert not any(watch.exhausted(step) for step in range(10))
+    assert watch.exhausted(10)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 0.5, 0.9])
+def test_held_out_fraction_must_leave_the_larger_part(fraction):
+    with pytest.raises(ConfigError, match=r"fraction from 0 to below 0\.5"):
+        StoppingSettings(held_out=fraction)
