@@ -117,10 +117,10 @@ def reconstruct(
             )
     else:
         measurement, truth = measure(source, config, slices=slices, **reading)
-        write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     begin = open_trunk(config.trunk, measurement.modality)
     card = begin.card
-
+    if truth is not None:
+        write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     fingerprint = _fingerprint(config, measurement, hash_file(find_trunk(config.trunk)) if card else "")
     records = []
     for position in range(measurement.slices):

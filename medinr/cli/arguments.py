@@ -47,6 +47,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
 
     inspect = add("inspect", "Say what is in a file or folder: series, geometry, units, oddities.")
     inspect.add_argument("path", type=Path)
+    _one_of_several(inspect)
 
     pretrain = add("pretrain", "Train a trunk on the train split of a manifest; continues when interrupted.")
     pretrain.add_argument("config", help="configuration file, or name of a shipped one (pretrain_brain_mr)")
@@ -101,9 +102,13 @@ def _source(parser: argparse.ArgumentParser, what: str) -> None:
         help="denoise, superres, kspace, ct, or a configuration file (default: %(default)s)",
     )
     parser.add_argument("--slices", type=parse_slices, help="10 or 10,12,14 or 10:20:2, counted from 0; default: all")
+    _one_of_several(parser)
+    parser.add_argument("--modality", choices=["MR", "CT"], help="of a NIfTI file, which does not say")
+
+
+def _one_of_several(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=int, help="which volume of a 4D NIfTI file, from 0")
     parser.add_argument("--series", type=int, help="which series of a DICOM folder, from 1")
-    parser.add_argument("--modality", choices=["MR", "CT"], help="of a NIfTI file, which does not say")
 
 
 def _out(parser: argparse.ArgumentParser, default: str) -> None:

@@ -27,7 +27,7 @@ def inspect(options: argparse.Namespace, console: Console) -> None:
     """`medinr inspect`."""
     from medinr.pipelines.inspect import inspect as describe
 
-    console.print(describe(options.path))
+    console.print(describe(options.path, index=options.index, series=options.series))
 
 
 def pretrain(options: argparse.Namespace, console: Console) -> None:
@@ -109,7 +109,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
         announce=lambda line: console.print(line, highlight=False),
     )
     for task in tasks_of(scores):
-        console.print(comparison_table(scores, task))
+        console.print(comparison_table(scores, task), soft_wrap=False)
         console.print(comparison_sentence(scores, task), highlight=False)
     console.print(f"Every slice: {options.out / 'scores.csv'}")
 
@@ -144,7 +144,7 @@ def benchmark(options: argparse.Namespace, console: Console) -> None:
         overwrite=options.overwrite,
         announce=lambda line: console.print(line, highlight=False),
     )
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 def demo(options: argparse.Namespace, console: Console) -> None:
@@ -154,6 +154,6 @@ def demo(options: argparse.Namespace, console: Console) -> None:
     config = load_config(ReconstructConfig, "kspace")
     with fit_bar(console, config.fit.planned) as progress:
         scores = run(config, options.out, overwrite=options.overwrite, progress=progress)
-    console.print(comparison_table(scores, "kspace"))
+    console.print(comparison_table(scores, "kspace"), soft_wrap=False)
     console.print(comparison_sentence(scores, "kspace"), highlight=False)
     console.print(f"Figure, NIfTI and JSON are in {Path(options.out)}.")

@@ -52,7 +52,8 @@ def _run(options: argparse.Namespace) -> int:
     from medinr.cli import commands
 
     command = getattr(commands, options.command)
-    return int(command(options, Console()) or 0)
+    # No markup: names of series and files may hold brackets. No wrapping: paths are there to be copied.
+    return int(command(options, Console(markup=False, soft_wrap=True)) or 0)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def write_measurement(measurement: Measurement, path: Path, *, overwrite: bool =
         "modality": measurement.modality,
         "unit": measurement.unit,
         "complex": [name for name, value in tensors.items() if value.is_complex()],
-        # Full paths stay: a derived DICOM series is written from the source files they name.
-        "provenance": asdict(measurement.provenance) | {"files": [str(file) for file in measurement.provenance.files]},
+        # Names only: a folder may be called after a patient.
+        "provenance": asdict(measurement.provenance) | {"files": [file.name for file in measurement.provenance.files]},
     }
     with atomic_path(path, overwrite=overwrite) as partial:
         save_file({k: _to_real(v) for k, v in tensors.items()}, partial, metadata={"medinr": json.dumps(facts)})

@@ -184,20 +184,22 @@ def fit(
             "This trunk has no local prior to start from and fit.steps is 0. Use a trunk with a prior, "
             "or give steps and total variation: --set fit.steps=100 --set fit.tv_weight=3"
         )
-    reason = f"all {settings.planned if target is not None else settings.steps} steps were done"
     if target is not None and settings.imitation.steps > 0:
         _imitate(state, record, target, settings, generator)
     if settings.steps > 0:
-        _explain(state, record, settings, start=0 if target is None else settings.imitation.steps)
+        start = record.rows[-1].step if record.rows else 0
+        record.watch.begin(start)
+        _explain(state, record, settings, start)
+    last = record.rows[-1].step
+    reason = f"all {last} steps were done"
     if record.watching:
         state.restore(record.best)
-        last = record.rows[-1].step
         if record.watch.exhausted(last):
             reason = (
                 f"held-out measurements were explained best at step {record.watch.best_step} "
                 f"and no better in {last - record.watch.best_step} steps since"
             )
-    stopped_at = record.watch.best_step if record.watching else record.rows[-1].step
+    stopped_at = record.watch.best_step if record.watching else last
     image = _finish(state, prior, settings)
     state.held = torch.zeros_like(held)
     with torch.no_grad():

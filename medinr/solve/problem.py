@@ -80,14 +80,20 @@ class Problem:
         return image if self.complex_image or not image.is_complex() else image.real
 
     def pixel_noise(self) -> float:
-        """Noise of the measurement as it shows per pixel, in network units.
+        """Noise of the measurement as it shows in the best measured image component, in network units.
 
-        One over the root of the mean diagonal of ``A^H P A``, probed with one random image of signs
-        (Hutchinson 1989): the standard deviation a pixel would have if all information were spread evenly.
+        One over the root of the largest eigenvalue of ``A^H P A`` (20 power iterations): sigma for plain
+        denoising and for k-space, where every measured component is measured equally well; for projections,
+        which measure coarse structure best, that of coarse structure.
         """
-        signs = torch.randint(0, 2, self.shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
         _, precision = self.noise.surrogate(self.data, self.data)
-        information = float((precision * self.predict(signs).abs().square()).sum()) / signs.numel()
+        generator = torch.Generator().manual_seed(0)
+        image = self.adjoint(torch.randn(self.data.shape, generator=generator, dtype=self.data.dtype))
+        information = 0.0
+        for _ in range(20):
+            image = image / torch.linalg.vector_norm(image)
+            image = self.adjoint(precision * self.predict(image))
+            information = float(torch.linalg.vector_norm(image))
         return float(information**-0.5)
 
     def draw_held_out(self, fraction: float, generator: torch.Generator) -> Tensor:

@@ -36,7 +36,12 @@ class HeldOutWatch:
     def __init__(self, settings: StoppingSettings) -> None:
         self.settings = settings
         self.best_step = 0
+        self.first = 0
         self.best_value = float("inf")
+
+    def begin(self, step: int) -> None:
+        """Count patience from ``step``: another phase begins."""
+        self.first = step
 
     def update(self, step: int, value: float) -> bool:
         """Record the misfit before ``step``; True when it is the best so far."""
@@ -48,4 +53,4 @@ class HeldOutWatch:
     def exhausted(self, step: int) -> bool:
         """Whether patience has run out."""
         s = self.settings
-        return step >= s.at_least and step - self.best_step >= s.patience
+        return step >= s.at_least and step - max(self.best_step, self.first) >= s.patience

@@ -1,10 +1,11 @@
+import re
 import subprocess
 import sys
 from importlib import metadata
 
 import pytest
 
-from medinr.cli.arguments import build_parser, parse_slices
+from medinr.cli.arguments import parse_slices
 
 COMMANDS = ("inspect", "pretrain", "reconstruct", "simulate", "evaluate", "trunks", "benchmark", "demo")
 
@@ -21,9 +22,8 @@ def test_every_command_explains_itself(medinr, command):
 def test_the_list_of_commands_is_complete(medinr):
     found = medinr("--help")
     assert found.code == 0
-    assert all(f"\n    {command} " in found.out for command in COMMANDS)
-    (action,) = (a for a in build_parser("0")._actions if a.dest == "command")
-    assert set(action.choices) == set(COMMANDS)
+    listed = [line.split()[0] for line in found.out.splitlines() if re.match(r" {2,4}[a-z]", line)]
+    assert sorted(set(listed) & set(COMMANDS)) == sorted(COMMANDS)
 
 
 def test_version(medinr):

@@ -144,7 +144,9 @@ def test_scan_of_another_modality(refused, synthetic, scan, tmp_path):
 
 
 def test_an_acceleration_that_leaves_no_centre(refused, scan):
-    message = refused(scan, "--set", "simulation.acceleration=12", "--set", "simulation.centre_fraction=0.3", task="kspace")
+    message = refused(
+        scan, "--set", "simulation.acceleration=12", "--set", "simulation.centre_fraction=0.3", task="kspace"
+    )
     assert "centre_fraction" in message
 
 

@@ -148,7 +148,7 @@ def test_a_file_that_is_no_text(tmp_path):
 )
 def test_python_tags_are_refused_and_not_run(tmp_path, tag):
     target = tmp_path / "made"
-    with pytest.raises(ConfigError, match="not valid YAML.*python"):
+    with pytest.raises(ConfigError, match=r"not valid YAML.*python"):
         _load(tmp_path, f"task: {tag.format(target=target)}\ntrunk: random\n")
     assert not target.exists()
 

@@ -13,7 +13,7 @@ TINY = TrunkSettings(width=16, depth=3, omega=10.0)
 SETTINGS = PretrainSettings(steps=12, checkpoint_every=5, architecture=TINY)
 
 
-class _Stop(Exception):
+class _StopError(Exception):
     pass
 
 
@@ -27,7 +27,7 @@ def _scans(count: int = 3, shape: tuple[int, int] = (12, 14)) -> tuple[Tensor, T
 def _stop_at(step: int):
     def progress(done: int, _psnr: tuple[float, ...]) -> None:
         if done == step:
-            raise _Stop
+            raise _StopError
 
     return progress
 
@@ -94,7 +94,7 @@ def test_an_interrupted_training_ends_bit_for_bit_like_a_straight_one(tmp_path, 
     settings = PretrainSettings(steps=12, checkpoint_every=5, architecture=TINY, optimiser=OptimiserSettings(kind=kind))
     straight = pretrain(images, points, settings)
     checkpoint = tmp_path / "deep" / "tiny.checkpoint"
-    with pytest.raises(_Stop):
+    with pytest.raises(_StopError):
         pretrain(images, points, settings, checkpoint=checkpoint, progress=_stop_at(interrupted_at))
     steps: list[int] = []
     resumed = pretrain(images, points, settings, checkpoint=checkpoint, progress=lambda done, _: steps.append(done))
@@ -116,7 +116,7 @@ def test_a_finished_checkpoint_gives_the_result_without_a_step(tmp_path):
 def test_checkpoint_of_another_training_is_refused(tmp_path):
     images, points = _scans()
     checkpoint = tmp_path / "tiny.checkpoint"
-    with pytest.raises(_Stop):
+    with pytest.raises(_StopError):
         pretrain(images, points, SETTINGS, checkpoint=checkpoint, fingerprint="one", progress=_stop_at(6))
     with pytest.raises(CheckpointError, match=r"other settings or other scans.*--overwrite"):
         pretrain(images, points, SETTINGS, checkpoint=checkpoint, fingerprint="two")
@@ -125,7 +125,7 @@ def test_checkpoint_of_another_training_is_refused(tmp_path):
 def test_damaged_checkpoint_is_refused(tmp_path):
     images, points = _scans()
     checkpoint = tmp_path / "tiny.checkpoint"
-    with pytest.raises(_Stop):
+    with pytest.raises(_StopError):
         pretrain(images, points, SETTINGS, checkpoint=checkpoint, progress=_stop_at(6))
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match="cannot be read as safetensors"):

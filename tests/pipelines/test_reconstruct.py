@@ -238,9 +238,7 @@ def test_a_measurement_of_another_task_is_refused(medinr, scans, trunks, tmp_pat
 @SWIFT
 def test_random_weights_need_no_trunk(medinr, scans, tmp_path):
     command = ("reconstruct", scans["denoise"], "--task", "denoise", "--trunk", "random", "--slices", "1")
-    found = medinr(
-        *command, "--set", "fit.imitation.steps=2", "--set", "peer.tv_weight=0", "--out", tmp_path, "--debug"
-    )
+    found = medinr(*command, "--set", "fit.steps=2", "--set", "peer.tv_weight=0", "--out", tmp_path, "--debug")
     assert found.code == 0
     assert _result(tmp_path)["trunk"] == {"name": "random", "subjects": []}
     assert set(_result(tmp_path)["slices"][0]["seconds"]) == {"input", "medinr"}

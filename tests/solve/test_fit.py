@@ -241,6 +241,19 @@ def test_the_last_head_uses_what_was_held_out(family):
     assert float((found[1].image - found[0].image)[held].mean()) > 0.1
 
 
+def test_the_guide_does_not_see_what_is_held_out(family):
+    problem = _k_space(family.turned)
+    held = problem.draw_held_out(STOPPING.held_out, torch.Generator().manual_seed(0))
+    tampered = replace(problem, data=torch.where(held, 1e3 * problem.data, problem.data))
+    # One look at the held-out lines, so that they decide nothing.
+    settings = replace(GUIDED, imitation=ImitationSettings(steps=10), finish=0)
+    first, second = (
+        fit(p, family.trunk, family.length_scale, settings, prior=family.prior) for p in (problem, tampered)
+    )
+    assert torch.equal(first.image, second.image)
+    assert first.steps[0].held_out < 0.1 * second.steps[0].held_out
+
+
 def test_nothing_to_start_from_is_said_in_words(family):
     with pytest.raises(ConfigError, match=r"no local prior.*--set fit\.steps=100"):
         fit(_k_space(family.turned), family.trunk, family.length_scale, GUIDED)

@@ -83,7 +83,7 @@ def test_closed_form_is_least_squares(name):
     root = weight.reshape(-1, 1).sqrt()
     root = torch.cat([root, root]) if _is_split(problem) else root
     dense, target = _dense(problem, features), _target(problem, problem.data)
-    wanted = torch.linalg.lstsq(root * dense, root * target).solution
+    wanted = torch.linalg.lstsq((root * dense).to(target.dtype), root * target).solution
     assert found.is_complex() == problem.complex_image
     torch.testing.assert_close(found, wanted.to(found.dtype), rtol=1e-8, atol=1e-10)
     assert energy == pytest.approx(float((root * target).abs().square().sum()), rel=1e-12)

@@ -66,8 +66,8 @@ def test_adjoint_belongs_to_predict(complex_image):
 def test_pixel_noise_is_the_noise_itself_where_pixels_are_measured():
     assert _identity().pixel_noise() == pytest.approx(0.1, rel=1e-6)
     assert _identity(scale=4.0).pixel_noise() == pytest.approx(0.025, rel=1e-6)
-    # Half the lines carry half the information about the pixels.
-    assert _lines().pixel_noise() == pytest.approx(0.1 / 2 * math.sqrt(2), rel=0.2)
+    # Of half the lines: at best that of a measured line, at worst as if its information were spread evenly.
+    assert 0.999 * 0.05 < _lines().pixel_noise() < 1.2 * 0.05 * math.sqrt(2)
 
 
 def test_pixels_are_held_out_one_by_one():
