@@ -57,11 +57,8 @@ def main() -> None:
     scans = parser.parse_args().scans
     excerpts = [*brain_excerpts(scans / "brain_mri"), *ct_excerpts(scans / "ct_dicom")]
     write_manifest(Manifest(tuple(excerpts), EXCERPTS), EXCERPTS / "excerpts.csv", overwrite=True)
-    for name, rows in (
-        ("brain_mr", brain_rows(scans / "brain_mri")),
-        ("chest_ct", ct_rows(scans / "ct_dicom")),
-    ):
-        write_manifest(Manifest(tuple(rows), HERE), HERE / f"{name}.csv", overwrite=True)
+    whole = [*brain_rows(scans / "brain_mri"), *ct_rows(scans / "ct_dicom")]
+    write_manifest(Manifest(tuple(whole), HERE), HERE / "development.csv", overwrite=True)
 
 
 def brain_excerpts(scans: Path) -> Iterator[ManifestRow]:

@@ -64,6 +64,11 @@ class Measurement:
         return int(self.data.shape[0])
 
     @property
+    def slice_numbers(self) -> tuple[int, ...]:
+        """Number of each slice in the scan it was simulated from; counted from 0 when there was none."""
+        return tuple(int(number) for number in self.parameters.get("slices", range(self.slices)))
+
+    @property
     def spacing(self) -> tuple[float, float]:
         """Pixel spacing (y, x) of the image grid in mm."""
         x, y = np.linalg.norm(self.affine[:3, :2], axis=0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,17 @@ def measure(
     """Simulate the measurement of a scan's slices; the scan itself comes back for comparison."""
     whole = read_scan(source, **reading)
     values = np.nan_to_num(np.abs(whole.array) if whole.modality == "MR" else whole.array.real)
-    chosen = whole.select(range(whole.shape[0]) if slices is None else slices)
+    numbers = list(range(whole.shape[0]) if slices is None else slices)
+    chosen = whole.select(numbers)
     chosen.require_usable(source.name)
     upright = standard_orientation(chosen)
     level = float(np.percentile(values, 99))
     images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
     truth = Truth(chosen, images.astype(np.float32), data_range(values, whole.modality))
-    return simulate(config.task, upright, config.simulation, level=level), truth
+    measurement = simulate(config.task, upright, config.simulation, level=level)
+    if upright.affine[:3, 2] @ chosen.affine[:3, 2] < 0:
+        numbers.reverse()
+    return replace(measurement, parameters={**measurement.parameters, "slices": numbers}), truth
 
 
 def reconstruct(
@@ -146,17 +150,20 @@ def reconstruct(
             overwrite=True,
         )
         outputs.append("dicom")
-    write_convergence(out / "convergence.csv", records)
+    write_convergence(out / "convergence.csv", measurement.slice_numbers, records)
     outputs += reconstruction_figures(out, measurement, records, truth)
     write_json(
         out / "result.json",
         {
             "task": config.task,
             "settings": asdict(config),
-            "measurement": {k: v for k, v in measurement.parameters.items() if k != "settings"},
+            "measurement": {k: v for k, v in measurement.parameters.items() if k not in ("settings", "slices")},
             "source_sha256": measurement.provenance.sha256,
             "trunk": {"name": config.trunk, "subjects": list(card.subjects) if card else []},
-            "slices": [record.summary() for record in records],
+            "slices": [
+                {"slice": number} | record.summary()
+                for number, record in zip(measurement.slice_numbers, records, strict=True)
+            ],
             "seconds": time.perf_counter() - started,
             "versions": versions(),
             "outputs": sorted(outputs),

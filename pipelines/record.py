@@ -81,14 +81,14 @@ def load_record(path: Path, fingerprint: str) -> SliceRecord | None:
     )
 
 
-def write_convergence(path: Path, records: Sequence[SliceRecord]) -> None:
+def write_convergence(path: Path, numbers: Sequence[int], records: Sequence[SliceRecord]) -> None:
     """Write one row per slice and step."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["slice", "phase", "step", "seconds", "residual", "held_out", "rate"])
-    for position, record in enumerate(records):
+    for number, record in zip(numbers, records, strict=True):
         for step in record.steps:
-            writer.writerow([position, *asdict(step).values()])
+            writer.writerow([number, *asdict(step).values()])
     write_text(path, text.getvalue(), overwrite=True)
 
 

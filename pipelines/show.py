@@ -37,7 +37,7 @@ def reconstruction_figures(
     positions = sorted({round(i) for i in np.linspace(0, len(records) - 1, count)})
     names = []
     for position in positions:
-        record = records[position]
+        record, number = records[position], measurement.slice_numbers[position]
         wanted = None if truth is None else truth.images[position]
         shown = [(NAIVE_NAMES[measurement.task], record.images["input"])]
         shown += [("TV", record.images["TV"])] if "TV" in record.images else []
@@ -48,9 +48,9 @@ def reconstruction_figures(
                 slice_metrics(image, truth.images[position], truth.peak, measurement.modality) for _, image in shown
             ]
             scores = [(m.psnr, m.ssim) for m in metrics]
-        title = f"{TITLES[measurement.task]}{', simulated from a scan' if truth is not None else ''}, slice {position}"
+        title = f"{TITLES[measurement.task]}{', simulated from a scan' if truth is not None else ''}, slice {number}"
         comparison_figure(
-            folder / f"comparison_{position:04d}.png",
+            folder / f"comparison_{number:04d}.png",
             shown,
             wanted,
             modality=measurement.modality,
@@ -64,12 +64,12 @@ def reconstruction_figures(
             for s in record.steps
         ]
         convergence_figure(
-            folder / f"convergence_{position:04d}.png",
+            folder / f"convergence_{number:04d}.png",
             rows,
             stopped_at=record.stopped_at,
             reason=record.reason,
             title=title,
             label="misfit",
         )
-        names += [f"comparison_{position:04d}.png", f"convergence_{position:04d}.png"]
+        names += [f"comparison_{number:04d}.png", f"convergence_{number:04d}.png"]
     return names

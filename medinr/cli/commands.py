@@ -70,8 +70,8 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             series=options.series,
             modality=options.modality,
         )
-    for position, record in enumerate(result.records):
-        console.print(f"slice {position}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
+    for number, record in zip(result.measurement.slice_numbers, result.records, strict=True):
+        console.print(f"slice {number}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
     console.print(repr(result.volume), highlight=False)
     console.print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,10 @@ def test_everything_comes_back(tmp_path_factory, shape, kind, maps, task, number
     assert set(found.arrays) == set(wanted.arrays)
     assert all(torch.equal(found.arrays[key], wanted.arrays[key]) for key in wanted.arrays)
     assert np.array_equal(found.affine, wanted.affine)
-    for name in ("task", "parameters", "image_shape", "modality", "unit", "provenance"):
+    for name in ("task", "parameters", "image_shape", "modality", "unit"):
         assert getattr(found, name) == getattr(wanted, name), name
+    # A folder may be called after a patient, so only the file's name travels.
+    assert found.provenance == replace(wanted.provenance, files=(Path("b.nii.gz"),))
 
 
 def test_views_and_conjugates_are_written_as_they_look(tmp_path):
