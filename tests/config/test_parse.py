@@ -156,7 +156,7 @@ def test_python_tags_are_refused_and_not_run(tmp_path, tag):
 def test_missing_file_lists_the_shipped_ones():
     with pytest.raises(ConfigError, match=r"No configuration 'kspcae'.*ct, denoise.*kspace.*published_recipe"):
         load_config(ReconstructConfig, "kspcae")
-    with pytest.raises(ManifestError, match=r"No manifest 'nowhere.csv'.*brain_mr.*excerpts"):
+    with pytest.raises(ManifestError, match=r"No manifest 'nowhere.csv'.*development.*excerpts"):
         find_manifest("nowhere.csv")
 
 
