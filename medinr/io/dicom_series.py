@@ -99,9 +99,9 @@ def choose_series(listing: Listing, number: int | None) -> Series:
         return listing.series[0]
     if number is not None and 1 <= number <= count:
         return listing.series[number - 1]
-    found = "\n".join(f"  {series.number}: {series.words}" for series in listing.series)
+    found = "; ".join(f"{series.number}: {series.words}" for series in listing.series)
     asked = "" if number is None else f"series {number} was asked for; "
-    raise FileError(f"{listing.path}: {asked}there are {count} series, choose with --series N:\n{found}")
+    raise FileError(f"{listing.path}: {asked}there are {count} series, choose with --series N.\n{found}")
 
 
 def _gather(path: Path, notes: list[str]) -> list[Frame]:

@@ -225,7 +225,8 @@ def _imitate(
 ) -> None:
     def after_step(step: int) -> bool:
         record.observe(step, torch.no_grad()(state.render))
-        if (step % LOOK_EVERY and step < settings.imitation.steps) or not (record.watching or record.progress):
+        asked = step % LOOK_EVERY == 0 and (record.watching or record.progress is not None)
+        if step < settings.imitation.steps and not asked:
             return True
         with torch.no_grad():
             image = state.render()
@@ -242,11 +243,6 @@ def _imitate(
         generator=generator,
         after_step=after_step,
     )
-    if not record.rows:
-        with torch.no_grad():
-            image = state.render()
-            _, residual = state.objective(image)
-        record.look("imitate", settings.imitation.steps, image, residual, 0.0)
 
 
 def _explain(state: NetworkFit, record: _Record, settings: FitSettings, start: int) -> None:

@@ -54,8 +54,11 @@ def test_two_series_in_one_folder(medinr, synthetic, tmp_path):
     found = medinr(*command)
     assert found.code == 2
     assert "--series" in found.err
-    # One line, and one for each series to choose from.
-    assert len(found.err.splitlines()) == 3
+    # What came and what to do; then the series to choose from.
+    what, series = found.err.splitlines()
+    assert "there are 2 series" in what
+    assert series.startswith("1: ")
+    assert "; 2: " in series
     assert "Traceback" not in found.err
     assert synthetic.PATIENT_NAME not in found.err
     chosen = medinr(*command, "--series", "3")
