@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,43 @@ class LocalDenoiser(nn.Module):
             h = torch.relu(convolution(h))
         residual: Tensor = self.convolutions[-1](h)
         return images - residual.squeeze(1)
+
+    @torch.no_grad()
+    def infer(self, images: Tensor, noise: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+        """Denoise as `forward` does, to rounding, in less time and without gradients.
+
+        Parameters
+        ----------
+        images : Tensor, shape (n, y, x)
+            Real.
+        noise : Tensor, shape (n,)
+        precision : torch.dtype
+            In which the residual is computed; it is taken from the images in their own.
+
+        Returns
+        -------
+        Tensor, shape (n, y, x)
+        """
+        layout = torch.channels_last
+        weights = [weight.to(precision, memory_format=layout) for weight in self.parameters()]
+        stacked = torch.stack([images, noise.reshape(-1, 1, 1).expand_as(images)], dim=1)
+        residuals = []
+        # One at a time: a batch convolved at once takes longer per image, and the memory of all its feature maps.
+        for image in stacked.split(1):
+            h = functional.pad(image, (1, 1, 1, 1), mode="replicate").to(precision, memory_format=layout)
+            for weight in weights[:-1]:
+                h = _with_edge_repeated(functional.conv2d(h, weight, padding=1).relu_())
+            residuals.append(functional.conv2d(h, weights[-1]).squeeze(1))
+        return images - torch.cat(residuals).to(images.dtype)
+
+
+def _with_edge_repeated(maps: Tensor) -> Tensor:
+    """Overwrite the outermost pixels of ``(n, c, y, x)`` in place by their inner neighbours.
+
+    Replicate padding for the next layer, without the copy of the whole map that padding it anew would take.
+    """
+    maps[:, :, 0] = maps[:, :, 1]
+    maps[:, :, -1] = maps[:, :, -2]
+    maps[..., 0] = maps[..., 1]
+    maps[..., -1] = maps[..., -2]
+    return maps

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from medinr.prior.denoiser import LocalDenoiser
 
@@ -21,9 +20,13 @@ class LocalPrior:
     Attributes
     ----------
     denoiser : LocalDenoiser
+    precision : torch.dtype
+        Of the convolutions. bfloat16 is quicker where the processor multiplies matrices of it, at a few
+        hundredths of a decibel in a reconstruction.
     """
 
     denoiser: LocalDenoiser
+    precision: torch.dtype = torch.float32
 
     @torch.no_grad()
     def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:
@@ -56,14 +59,22 @@ class LocalPrior:
         quarters, flipped = turn % 4, turn // 4 % 2 == 1
         turned = torch.rot90(images, quarters, (1, 2))
         turned = turned.flip(2) if flipped else turned
-        clean = self.denoiser(turned.contiguous(), torch.full((len(images),), level, dtype=images.dtype))
+        levels = torch.full((len(images),), level, dtype=images.dtype)
+        clean = self.denoiser.infer(turned.contiguous(), levels, self.precision)
         clean = clean.flip(2) if flipped else clean
         return torch.rot90(clean, -quarters, (1, 2))
 
 
 def smooth_phasor(image: Tensor) -> Tensor:
     """Give ``exp(i phase)`` of the low-pass filtered complex image, shape (y, x)."""
-    parts = torch.stack([image.real, image.imag]).unsqueeze(1)
-    for _ in range(2):
-        parts = functional.avg_pool2d(parts, PHASE_WINDOW, stride=1, padding=PHASE_WINDOW // 2, count_include_pad=False)
-    return torch.polar(torch.ones_like(parts[0, 0]), torch.atan2(parts[1, 0], parts[0, 0]))
+    along_y, along_x = (_window(size).to(image.real) for size in image.shape)
+    real, imaginary = (along_y @ part @ along_x.T for part in (image.real, image.imag))
+    return torch.polar(torch.ones_like(real), torch.atan2(imaginary, real))
+
+
+def _window(size: int) -> Tensor:
+    """Mean over a window, twice, as a matrix: windows are cut off at the edge, and two small products are quick."""
+    position = torch.arange(size)
+    inside = ((position - position.unsqueeze(1)).abs() <= PHASE_WINDOW // 2).float()
+    once = inside / inside.sum(dim=1, keepdim=True)
+    return once @ once

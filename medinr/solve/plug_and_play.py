@@ -4,21 +4,26 @@ Half-quadratic splitting with a falling noise level ``s`` (Zhang et al., DPIR, T
 
     ``v <- D(x, s)``,   ``x <- argmin 1/2 |A x - y|^2_P + strength / (2 s^2) |x - v|^2``
 
-The second step is linear and solved by conjugate gradients; for noise that is not Gaussian the data term is its
-quadratic surrogate at the current image, renewed in every iteration.
+The second step is linear and solved by conjugate gradients from ``v``; for noise that is not Gaussian the data
+term is its quadratic surrogate at the current image, renewed in every iteration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError
+from medinr.inr.precision import PRECISIONS, has_fast_bfloat16
 from medinr.prior.local import LocalPrior
 from medinr.solve.problem import Problem
+
+#: Conjugate gradients end when the gradient of the linear step has shrunk by this factor. Single-coil k-space,
+#: where ``A^H P A`` has one eigenvalue besides zero, is there after one step.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,10 @@ class PlugAndPlaySettings:
     strength : float
         Weight of the prior step; 1 takes the denoiser at its word.
     inner : int
-        Conjugate-gradient steps per iteration.
+        Conjugate-gradient steps per iteration, at most.
+    precision : {"auto", "float32"}
+        Of the prior's convolutions. ``"auto"``: bfloat16 where the device is fast at it; reconstructions then differ
+        by a hundredth of a decibel, denoising by three.
     """
 
     iterations: int = 40
@@ -47,6 +55,7 @@ class PlugAndPlaySettings:
     end: str = "measurement"
     strength: float = 1.0
     inner: int = 6
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.inner < 1 or min(self.first, self.last, self.strength) <= 0:
@@ -56,6 +65,8 @@ class PlugAndPlaySettings:
             )
         if self.end not in ("measurement", "prior"):
             raise ConfigError(f"Plug-and-play ends with 'measurement' or 'prior'; got {self.end!r}.")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"Precision {self.precision!r} is not one of {', '.join(PRECISIONS)}.")
 
     def levels(self, pixel_noise: float) -> list[float]:
         """Noise level of each iteration."""
@@ -63,23 +74,53 @@ class PlugAndPlaySettings:
         return [self.first * ratio**k for k in range(self.iterations)]
 
 
-def conjugate_gradients(normal: Callable[[Tensor], Tensor], right: Tensor, start: Tensor, iterations: int) -> Tensor:
-    """Improve ``normal(x) = right`` from ``start``; ``normal`` is Hermitian and positive."""
-    x = start
-    residual = right - normal(x)
-    direction = residual
-    energy = residual.abs().square().sum()
-    floor = 1e-11 * float(right.abs().square().sum())
+def explain_residual(
+    problem: Problem, weight: Tensor, pull: float, residual: Tensor, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Find the change of the image that explains a residual: ``argmin |A d - residual|^2_weight + pull |d|^2``.
+
+    Conjugate gradients on the least-squares problem itself (CGLS; Björck, Elfving & Strakos 1998), so that what
+    stays unexplained comes with the change and nobody applies the operator again to know it.
+
+    Parameters
+    ----------
+    problem : Problem
+        For ``A`` and its adjoint.
+    weight : Tensor, shape of the data
+        Real, not negative.
+    pull : float
+        Above 0.
+    residual : Tensor, shape of the data
+    iterations : int
+        At most; it ends when the gradient has shrunk by `TOLERANCE`.
+
+    Returns
+    -------
+    change : Tensor, shape (y, x)
+        ``d``.
+    unexplained : Tensor, shape of the data
+        ``residual - A d``.
+    """
+    direction = slope = problem.adjoint(weight * residual)
+    change = torch.zeros_like(slope)
+    energy = _energy(slope)
+    floor = TOLERANCE**2 * float(energy)
     for _ in range(iterations):
         if float(energy) <= floor:
             break
-        image = normal(direction)
-        step = energy / (direction.conj() * image).sum().real
-        x = x + step * direction
-        residual = residual - step * image
-        previous, energy = energy, residual.abs().square().sum()
-        direction = residual + (energy / previous) * direction
-    return x
+        seen = problem.predict(direction)
+        step = energy / (_energy(seen, weight) + pull * _energy(direction))
+        change = change + step * direction
+        residual = residual - step * seen
+        slope = problem.adjoint(weight * residual) - pull * change
+        previous, energy = energy, _energy(slope)
+        direction = slope + (energy / previous) * direction
+    return change, residual
+
+
+def _energy(value: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    squared = value.real.square() + value.imag.square() if value.is_complex() else value.square()
+    return (weight * squared).sum()
 
 
 @torch.no_grad()
@@ -111,24 +152,24 @@ def plug_and_play(
     Tensor, shape (y, x)
         In network units (divide by ``problem.scale`` is already done).
     """
-    adjoint = problem.adjoint
+    if settings.precision == "auto" and has_fast_bfloat16(problem.data.device):
+        prior = replace(prior, precision=torch.bfloat16)
     use = torch.ones_like(problem.data, dtype=torch.bool) if fitted is None else fitted
-    target, precision = problem.noise.surrogate(problem.data, problem.data)
-    weight = precision * use
     levels = settings.levels(problem.pixel_noise())
-    x = torch.zeros_like(adjoint(weight * target)) if start is None else start
-    denoised = x if start is None else prior.denoise(start, levels[0])
+    if start is None:
+        prediction = problem.data
+        denoised = torch.zeros_like(problem.adjoint(problem.data))
+    else:
+        prediction = problem.predict(start)
+        denoised = prior.denoise(start, levels[0])
     for iteration, level in enumerate(levels):
-        if iteration or start is not None:
-            target, precision = problem.noise.surrogate(problem.predict(x), problem.data)
-        weight = precision * use
+        target, precision = problem.noise.surrogate(prediction, problem.data)
         pull = settings.strength / level**2
-
-        def normal(image: Tensor, weight: Tensor = weight, pull: float = pull) -> Tensor:
-            return adjoint(weight * problem.predict(image)) + pull * image
-
-        x = conjugate_gradients(normal, adjoint(weight * target) + pull * denoised, denoised, settings.inner)
-        denoised = prior.denoise(x, level, turn=iteration)
+        residual = target - problem.predict(denoised)
+        change, residual = explain_residual(problem, precision * use, pull, residual, settings.inner)
+        x, prediction = denoised + change, target - residual
         if observer is not None:
             observer(iteration, x)
+        if settings.end == "prior" or iteration + 1 < len(levels):
+            denoised = prior.denoise(x, level, turn=iteration)
     return denoised if settings.end == "prior" else x

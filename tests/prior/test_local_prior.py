@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from medinr.errors import CheckpointError, ConfigError, ShapeError
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
-from medinr.prior.local import LocalPrior, smooth_phasor
+from medinr.prior.local import PHASE_WINDOW, LocalPrior, smooth_phasor
 from medinr.prior.train import PriorSettings, train_prior
 
 SMALL = PriorSettings(steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3))
@@ -35,6 +36,65 @@ def test_denoiser_looks_no_further_than_its_receptive_field() -> None:
     assert rows.max() == 13
     assert columns.min() == 7
     assert columns.max() == 13
+
+
+def livelier(denoiser: LocalDenoiser) -> LocalDenoiser:
+    """Undo that an untrained denoiser is nearly the identity."""
+    with torch.no_grad():
+        denoiser.convolutions[-1].weight.mul_(50)
+    return denoiser
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 15), (3, 9, 31), (2, 1, 5), (1, 2, 2), (4, 1, 1)])
+@pytest.mark.parametrize("settings", [DenoiserSettings(8, 3), DenoiserSettings(32, 8), DenoiserSettings(4, 1)])
+def test_inference_is_the_forward_pass_up_to_the_edge(shape: tuple[int, ...], settings: DenoiserSettings) -> None:
+    denoiser = livelier(LocalDenoiser(settings, seeded())).double()
+    images = torch.randn(shape, generator=seeded(1), dtype=torch.float64)
+    levels = torch.linspace(0.1, 0.4, shape[0], dtype=torch.float64)
+    wanted = denoiser(images, levels).detach()
+    assert (wanted - images).abs().max() > 0.01
+    torch.testing.assert_close(denoiser.infer(images, levels, torch.float64), wanted, rtol=1e-12, atol=1e-12)
+    found = denoiser.float().infer(images.float(), levels.float())
+    torch.testing.assert_close(found, wanted.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_is_denoised_as_its_images_are() -> None:
+    denoiser = livelier(LocalDenoiser(DenoiserSettings(8, 3), seeded()))
+    images, levels = torch.randn(3, 12, 15, generator=seeded(1)), torch.tensor([0.1, 0.2, 0.3])
+    singly = [denoiser.infer(image[None], level[None])[0] for image, level in zip(images, levels, strict=True)]
+    assert torch.equal(denoiser.infer(images, levels), torch.stack(singly))
+
+
+def test_inference_leaves_image_weights_and_gradients_alone() -> None:
+    denoiser = LocalDenoiser(DenoiserSettings(8, 3), seeded())
+    images = torch.randn(2, 12, 15, generator=seeded(1)).requires_grad_()
+    before, weights = images.detach().clone(), [w.detach().clone() for w in denoiser.parameters()]
+    assert not denoiser.infer(images, torch.tensor([0.1, 0.2]), torch.bfloat16).requires_grad
+    assert torch.equal(images.detach(), before)
+    for weight, was in zip(denoiser.parameters(), weights, strict=True):
+        assert torch.equal(weight, was)
+        assert weight.dtype == torch.float32
+        assert weight.grad is None
+
+
+def test_coarser_precision_is_felt_in_what_is_removed_alone() -> None:
+    denoiser = livelier(LocalDenoiser(DenoiserSettings(16, 5), seeded()))
+    images, levels = torch.rand(2, 24, 17, generator=seeded(1)), torch.tensor([0.1, 0.2])
+    exact, coarse = (denoiser.infer(images, levels, kind) for kind in (torch.float32, torch.bfloat16))
+    assert coarse.dtype == torch.float32
+    assert 0 < (coarse - exact).norm() < 0.01 * (exact - images).norm()
+    fine = LocalPrior(denoiser).denoise(images[0], 0.1)
+    torch.testing.assert_close(LocalPrior(denoiser, torch.bfloat16).denoise(images[0], 0.1), fine, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(20, 33), (3, 12), (1, 1)])
+def test_phase_is_that_of_two_window_means(shape: tuple[int, int]) -> None:
+    image = torch.randn(shape, generator=seeded(), dtype=torch.complex64)
+    parts = torch.view_as_real(image).movedim(-1, 0)
+    for _ in range(2):
+        parts = functional.avg_pool2d(parts, PHASE_WINDOW, 1, PHASE_WINDOW // 2, count_include_pad=False)
+    mean = torch.complex(parts[0], parts[1])
+    torch.testing.assert_close(smooth_phasor(image), mean / mean.abs(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_turned_denoiser_equals_a_turned_image() -> None:
