@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from medinr.pipelines.benchmark import excerpt
+from medinr.pipelines.cases import excerpt
 from medinr.pipelines.reconstruct import reconstruct
 from medinr.pipelines.slices import NAIVE_NAMES
 

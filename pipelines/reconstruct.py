@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from medinr.pipelines.joint import joint_solutions, wants_joint
 from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
 from medinr.pipelines.show import reconstruction_figures
 from medinr.pipelines.slices import Start, Truth, exported, naive_image, open_trunk, problem_for, tv_image
 from torch import Tensor
 
 from medinr.config import ReconstructConfig
+from medinr.data.acquisition import operator_for
 from medinr.data.orient import restore_orientation, standard_orientation
 from medinr.data.simulate import simulate
 from medinr.errors import ConfigError, OutputExistsError
@@ -28,8 +30,9 @@ from medinr.io.measurement import read_measurement, write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
-from medinr.solve.fit import fit
-from medinr.solve.solution import Step
+from medinr.solve.fit import FitSettings, fit
+from medinr.solve.problem import Problem
+from medinr.solve.solution import Solution, Step
 from medinr.trunks.checkpoint import find_trunk
 from medinr.volume import Volume
 
@@ -126,15 +129,25 @@ def reconstruct(
     if truth is not None:
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     fingerprint = _fingerprint(config, measurement, hash_file(find_trunk(config.trunk)) if card else "")
-    records = []
-    for position in range(measurement.slices):
-        stored = out / "work" / f"slice_{position:04d}.safetensors"
-        record = None if overwrite else load_record(stored, fingerprint)
-        if record is None:
-            watch = (lambda step, at=position: progress(at, step)) if progress else None
-            record = _reconstruct_slice(measurement, position, begin, config, watch)
-            save_record(stored, record, fingerprint)
-        records.append(record)
+    operator = operator_for(measurement)
+    problems = [problem_for(measurement, position, operator) for position in range(measurement.slices)]
+    joint = wants_joint(problems, begin, config)
+    files = [out / "work" / f"slice_{position:04d}.safetensors" for position in range(measurement.slices)]
+    kept = {k: None if overwrite else load_record(file, fingerprint) for k, file in enumerate(files)}
+    done = {k: record for k, record in kept.items() if record is not None}
+    missing = [k for k in kept if k not in done]
+    if overwrite:
+        _remove_guides(out / "work")
+    solutions = (
+        joint_solutions(problems, missing, begin, config.fit, out / "work", fingerprint, progress)
+        if joint
+        else _solutions(problems, missing, begin, config.fit, progress)
+    )
+    for position, solution in solutions:
+        done[position] = _record(measurement, problems[position], solution, config, joint)
+        save_record(files[position], done[position], fingerprint)
+    _remove_guides(out / "work")
+    records = [done[position] for position in range(measurement.slices)]
 
     upright = measurement.volume(np.stack([record.images["medinr"] for record in records]))
     volume = upright if truth is None else restore_orientation(upright, truth.scan)
@@ -173,15 +186,28 @@ def reconstruct(
     return Reconstruction(out, volume, truth, tuple(records), measurement)
 
 
-def _reconstruct_slice(
-    measurement: Measurement,
-    position: int,
-    begin: Start,
-    config: ReconstructConfig,
-    watch: Callable[[Step], None] | None,
+def _solutions(
+    problems: Sequence[Problem], missing: Sequence[int], begin: Start, settings: FitSettings, progress: Progress | None
+) -> Iterator[tuple[int, Solution]]:
+    """Fit slice by slice."""
+    for position in missing:
+        watch = (lambda step, at=position: progress(at, step)) if progress else None
+        yield (
+            position,
+            fit(problems[position], begin.trunk, begin.length_scale, settings, prior=begin.prior, progress=watch),
+        )
+
+
+def _remove_guides(folder: Path) -> None:
+    # Also those of other settings, or of a group whose last record was written before the run was killed.
+    for file in folder.glob("guide_*.safetensors"):
+        file.unlink()
+
+
+def _record(
+    measurement: Measurement, problem: Problem, solution: Solution, config: ReconstructConfig, joint: bool
 ) -> SliceRecord:
-    problem = problem_for(measurement, position)
-    solution = fit(problem, begin.trunk, begin.length_scale, config.fit, prior=begin.prior, progress=watch)
+    """Put the peers beside a solution."""
     images = {"medinr": exported(measurement, solution.image)}
     seconds = {"medinr": solution.seconds}
     peers: dict[str, Callable[[], Tensor]] = {"input": lambda: naive_image(measurement, problem)}
@@ -191,7 +217,7 @@ def _reconstruct_slice(
         before = time.perf_counter()
         images[name] = exported(measurement, make())
         seconds[name] = time.perf_counter() - before
-    return SliceRecord.of(solution, images, seconds)
+    return SliceRecord.of(solution, images, seconds, joint)
 
 
 def _fingerprint(config: ReconstructConfig, measurement: Measurement, trunk_sha256: str) -> str:

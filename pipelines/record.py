@@ -18,13 +18,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from medinr.errors import CheckpointError
 from medinr.io.atomic import atomic_path, write_text
+from medinr.solve.joint import Guide
 from medinr.solve.solution import Solution, Step
+from medinr.tensors import read_tensors, write_tensors
 
 
 @dataclass(frozen=True, eq=False)
 class SliceRecord:
-    """One slice's images in export units, by method with their wall seconds, and how its fit went."""
+    """One slice's images in export units, by method with their wall seconds, and how its fit went.
+
+    ``joint``: whether it shared a trunk with other slices.
+    """
 
     images: Mapping[str, NDArray[np.float32]]
     times: Mapping[str, float]
@@ -32,13 +38,14 @@ class SliceRecord:
     stopped_at: int
     residual: float
     steps: tuple[Step, ...]
+    joint: bool = False
 
     @classmethod
     def of(
-        cls, solution: Solution, images: Mapping[str, NDArray[np.float32]], times: Mapping[str, float]
+        cls, solution: Solution, images: Mapping[str, NDArray[np.float32]], times: Mapping[str, float], joint: bool
     ) -> SliceRecord:
         """Keep a solution with its exported images."""
-        return cls(images, times, solution.reason, solution.stopped_at, solution.residual, solution.steps)
+        return cls(images, times, solution.reason, solution.stopped_at, solution.residual, solution.steps, joint)
 
     def summary(self) -> dict[str, Any]:
         """What result.json says about the slice."""
@@ -47,6 +54,7 @@ class SliceRecord:
             "reason": self.reason,
             "seconds": {name: round(value, 3) for name, value in self.times.items()},
             "whitened_residual": round(self.residual, 4),
+            "joint": self.joint,
         }
 
 
@@ -77,8 +85,33 @@ def load_record(path: Path, fingerprint: str) -> SliceRecord | None:
     facts = json.loads(found["facts"])
     steps = tuple(Step(**step) for step in facts["steps"])
     return SliceRecord(
-        images, facts["seconds"], facts["reason"], facts["stopped_at"], facts["whitened_residual"], steps
+        images,
+        facts["seconds"],
+        facts["reason"],
+        facts["stopped_at"],
+        facts["whitened_residual"],
+        steps,
+        facts["joint"],
     )
+
+
+def save_guide(path: Path, guide: Guide, fingerprint: str) -> None:
+    """Write a guide atomically; it is half the time of a joint fit, and a killed run need not draw it again."""
+    facts = {"fingerprint": fingerprint, "seconds": repr(guide.seconds), "residual": repr(guide.residual)}
+    write_tensors(path, {"guide": guide.image}, facts)
+
+
+def load_guide(path: Path, fingerprint: str) -> Guide | None:
+    """Read a guide back; None when there is none, or it belongs to other settings or data."""
+    if not path.is_file():
+        return None
+    try:
+        tensors, facts = read_tensors(path)
+    except CheckpointError:
+        return None
+    if facts.get("fingerprint") != fingerprint:
+        return None
+    return Guide(tensors["guide"], float(facts["seconds"]), float(facts["residual"]))
 
 
 def write_convergence(path: Path, numbers: Sequence[int], records: Sequence[SliceRecord]) -> None:

@@ -15,7 +15,7 @@ from medinr.data.acquisition import group_axis, intensity_scale, noise_for, oper
 from medinr.errors import CheckpointError
 from medinr.inr.network import Trunk, TrunkSettings
 from medinr.measurement import Measurement
-from medinr.operators import Decimation, Rician
+from medinr.operators import Decimation, LinearOperator, Rician
 from medinr.prior.local import LocalPrior
 from medinr.solve.problem import Problem
 from medinr.trunks.checkpoint import TrunkCard, load_checkpoint
@@ -73,9 +73,9 @@ def open_trunk(name: str, modality: str) -> Start:
     return Start(found.trunk, found.card.length_scale, found.prior, found.card)
 
 
-def problem_for(measurement: Measurement, index: int) -> Problem:
-    """Pose the inverse problem of slice ``index`` of a measurement."""
-    operator = operator_for(measurement)
+def problem_for(measurement: Measurement, index: int, operator: LinearOperator | None = None) -> Problem:
+    """Pose the inverse problem of slice ``index``; slices may share the measurement's operator and what it keeps."""
+    operator = operator_for(measurement) if operator is None else operator
     data = measurement.data[index]
     return Problem(
         data=data,

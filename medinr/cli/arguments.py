@@ -5,11 +5,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from medinr.cli.threads import parse_threads
+
 DESCRIPTION = """\
 Shared-trunk coordinate networks for CT and MR: pretrain one trunk on a handful of scans, transfer it to a
 new scan, and solve denoising, super-resolution and reconstruction as inverse problems."""
 
 EPILOG = "Not a medical device. Undersampling simulated from processed scans looks better than a scanner's."
+
+
+#: Commands that compute, and so take --threads.
+COMPUTING = ("pretrain", "reconstruct", "simulate", "evaluate", "trunks choose", "benchmark", "demo")
+
+#: What `medinr benchmark` measures.
+BENCHMARKS = {
+    "fit": "time to 30, 35, 40 dB and to the published recipe's last image, as ratios",
+    "step": "a training step against the machine's matrix-product rate, and its memory",
+    "volume": "all slices of a volume at once against one by one",
+    "pretrain": "time to learn ten scans",
+    "drawdown": "how far the PSNR falls during a fit, over tasks, slices and seeds",
+    "backbones": "which backbone is best at what",
+    "trunks": "what a trunk should be pretrained on",
+}
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def parse_slices(text: str) -> tuple[int, ...]:
@@ -38,12 +61,17 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     # Options every command has stand once, on a parent.
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    computing = argparse.ArgumentParser(add_help=False)
+    computing.add_argument(
+        "--threads", type=parse_threads, metavar="N", help="processor threads (default: all this process is granted)"
+    )
     parser = argparse.ArgumentParser("medinr", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"medinr {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text, parents=[common], epilog=EPILOG)
+        parents = [computing, common] if name in COMPUTING else [common]
+        return commands.add_parser(name, help=text, description=text, parents=parents, epilog=EPILOG)
 
     inspect = add("inspect", "Say what is in a file or folder: series, geometry, units, oddities.")
     inspect.add_argument("path", type=Path)
@@ -75,16 +103,42 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _out(evaluate, "evaluation")
     _settings(evaluate)
 
-    trunks = add("trunks", "List the trunks that ship with medinr, or show the card of one.")
+    trunks = add("trunks", "List the trunks that ship with medinr, or show card and layers of one.")
     trunks.add_argument("name", nargs="?", help="trunk or .safetensors file whose card to show")
 
-    benchmark = add("benchmark", "Measure speed as a ratio, side by side in one run.")
-    benchmark.add_argument("what", choices=["fit"], help="fit: time to 30, 35 and 40 dB against the published recipe")
-    benchmark.add_argument("--scan", type=Path, help="brain MR scan (default: the shipped held-out excerpt)")
-    benchmark.add_argument("--slice", type=int, default=1, help="slice number (default: %(default)s)")
-    benchmark.add_argument("--size", type=int, default=178, help="pixels per side (default: %(default)s)")
-    benchmark.add_argument("--trunk", default="brain_mr", help="(default: %(default)s)")
-    benchmark.add_argument("--recipe-steps", type=int, default=2000, help="at most (default: %(default)s)")
+    # Its name has a space: `main` joins the two words, and help and errors show them as they are typed.
+    choose = add("trunks choose", "Rank trunks for a measurement by how well they predict a held-out part of it.")
+    _source(choose, "NIfTI file, DICOM folder, or measurement .safetensors")
+    choose.add_argument(
+        "--trunk",
+        dest="trunks",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=".safetensors file to rank beside the shipped trunks (repeatable)",
+    )
+    _overrides(choose)
+
+    benchmark = add("benchmark", "Measure speed, steadiness and choices of method, side by side in one run.")
+    benchmark.add_argument("what", choices=list(BENCHMARKS), help="; ".join(f"{k}: {v}" for k, v in BENCHMARKS.items()))
+    benchmark.add_argument(
+        "--manifest", default="excerpts", help="CSV file or shipped manifest the scans come from (default: %(default)s)"
+    )
+    benchmark.add_argument(
+        "--count", type=_positive, help="slices (fit 3, drawdown 5) or scans (pretrain, backbones 10)"
+    )
+    benchmark.add_argument("--size", type=_positive, help="pixels per side; default: what the benchmark is known by")
+    benchmark.add_argument("--trunk", default="brain_mr", help="of fit, volume and drawdown (default: %(default)s)")
+    benchmark.add_argument(
+        "--recipe-steps", type=_positive, help="steps of the published recipe (fit 2000, drawdown 300)"
+    )
+    benchmark.add_argument("--seeds", type=_positive, default=5, help="of drawdown (default: %(default)s)")
+    benchmark.add_argument("--scan", type=Path, help="of volume: brain MR scan (default: the held-out excerpt)")
+    benchmark.add_argument("--slices", type=parse_slices, help="of volume: 10:54; default: all")
+    benchmark.add_argument(
+        "--singles", type=_positive, default=4, help="of volume: slices also fitted alone (default: %(default)s)"
+    )
+    benchmark.add_argument("--device", default="cpu", help="of fit and step: cpu or cuda (default: %(default)s)")
     _out(benchmark, "benchmark")
     benchmark.add_argument("--overwrite", action="store_true", help="replace a finished result")
 
@@ -116,6 +170,11 @@ def _out(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
+    _overrides(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a finished result")
+
+
+def _overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -124,4 +183,3 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="setting that wins over the configuration, such as fit.steps=50 (repeatable)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a finished result")

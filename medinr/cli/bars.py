@@ -52,14 +52,14 @@ def training_bars(
 
 
 @contextmanager
-def fit_bar(console: Console, steps: int) -> Iterator[Callable[[int, Step], None]]:
+def fit_bar(console: Console) -> Iterator[Callable[[int, Step], None]]:
     """Bar per slice, with the residual in units of the noise."""
     with _bar(console) as bar:
         tasks = {}
 
         def update(position: int, step: Step) -> None:
             if position not in tasks:
-                tasks[position] = bar.add_task(f"slice {position}", total=steps, note="")
+                tasks[position] = bar.add_task(f"slice {position}", total=step.planned, note="")
             bar.update(tasks[position], completed=step.step, note=f"residual {step.residual:.2f} x noise")
 
         yield update

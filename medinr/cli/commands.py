@@ -20,7 +20,8 @@ from medinr.config import (
 )
 from medinr.evaluate.table import comparison_sentence, comparison_table, tasks_of
 from medinr.io.manifest import read_manifest
-from medinr.trunks.checkpoint import find_trunk, read_card, shipped_trunks
+from medinr.trunks.checkpoint import load_checkpoint, read_card, shipped_trunks
+from medinr.trunks.spectrum import freeze_depth, layer_spectra
 
 
 def inspect(options: argparse.Namespace, console: Console) -> None:
@@ -58,7 +59,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
     config = load_config(ReconstructConfig, options.task, options.overrides)
     if options.trunk:
         config = replace(config, trunk=options.trunk)
-    with fit_bar(console, config.fit.planned) as progress:
+    with fit_bar(console) as progress:
         result = run(
             options.source,
             options.out,
@@ -117,7 +118,16 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
 def trunks(options: argparse.Namespace, console: Console) -> None:
     """`medinr trunks`."""
     if options.name:
-        console.print_json(json.dumps(asdict(read_card(find_trunk(options.name)))))
+        found = load_checkpoint(options.name)
+        spectra = layer_spectra(found.trunk.weights)
+        layers = {
+            "layers": [asdict(spectrum) for spectrum in spectra],
+            "freeze_up_to": {
+                "layer": freeze_depth(spectra),
+                "because": "highest stable rank (Sideri-Lampretsa et al. 2026, arXiv 2605.08298)",
+            },
+        }
+        console.print_json(json.dumps(asdict(found.card) | layers))
         return
     for name, path in shipped_trunks().items():
         card = read_card(path)
@@ -129,21 +139,29 @@ def trunks(options: argparse.Namespace, console: Console) -> None:
         )
 
 
+def trunks_choose(options: argparse.Namespace, console: Console) -> None:
+    """`medinr trunks choose`."""
+    from medinr.pipelines.choose import choose, ranking, verdict
+
+    measurement, candidates = choose(
+        options.source,
+        load_config(ReconstructConfig, options.task, options.overrides),
+        trunks=options.trunks,
+        slices=options.slices,
+        announce=lambda name: console.print(f"{name} ...", highlight=False),
+        index=options.index,
+        series=options.series,
+        modality=options.modality,
+    )
+    console.print(ranking(measurement, candidates), soft_wrap=False)
+    console.print(verdict(measurement, candidates), highlight=False)
+
+
 def benchmark(options: argparse.Namespace, console: Console) -> None:
     """`medinr benchmark`."""
-    from medinr.pipelines.benchmark import benchmark_fit, excerpt
+    from medinr.cli.benchmarks import run
 
-    scan = options.scan or excerpt("brain_mr", "patient20_study2_FLAIR.nii.gz")
-    table = benchmark_fit(
-        scan,
-        options.slice,
-        options.size,
-        options.trunk,
-        options.recipe_steps,
-        options.out,
-        overwrite=options.overwrite,
-        announce=lambda line: console.print(line, highlight=False),
-    )
+    table = run(options, lambda line: console.print(line, highlight=False))
     console.print(table, soft_wrap=False)
 
 
@@ -152,7 +170,7 @@ def demo(options: argparse.Namespace, console: Console) -> None:
     from medinr.pipelines.demo import demo as run
 
     config = load_config(ReconstructConfig, "kspace")
-    with fit_bar(console, config.fit.planned) as progress:
+    with fit_bar(console) as progress:
         scores = run(config, options.out, overwrite=options.overwrite, progress=progress)
     console.print(comparison_table(scores, "kspace"), soft_wrap=False)
     console.print(comparison_sentence(scores, "kspace"), highlight=False)

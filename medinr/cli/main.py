@@ -11,6 +11,7 @@ from importlib import metadata
 from rich.console import Console
 
 from medinr.cli.arguments import build_parser
+from medinr.cli.threads import use_threads, wait_passively
 from medinr.errors import InputError
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code.
     """
     parser = build_parser(metadata.version("medinr"))
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_words(sys.argv[1:] if arguments is None else arguments))
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if not options.debug:
         warnings.simplefilter("ignore")
@@ -47,11 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _words(arguments: Sequence[str]) -> list[str]:
+    """Join the words of `trunks choose`, one command to the parser."""
+    if list(arguments[:2]) == ["trunks", "choose"]:
+        return ["trunks choose", *arguments[2:]]
+    return list(arguments)
+
+
 def _run(options: argparse.Namespace) -> int:
+    wait_passively()
     # Imported here so that --help answers at once: the commands pull in torch and MONAI.
     from medinr.cli import commands
 
-    command = getattr(commands, options.command)
+    if "threads" in options:
+        use_threads(options.threads)
+    command = getattr(commands, options.command.replace(" ", "_"))
     # No markup: names of series and files may hold brackets. No wrapping: paths are there to be copied.
     return int(command(options, Console(markup=False, soft_wrap=True)) or 0)
 

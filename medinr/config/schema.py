@@ -11,6 +11,9 @@ from medinr.measurement import TASKS
 from medinr.prior.train import PriorSettings
 from medinr.solve.fit import FitSettings
 
+#: Whether slices share a trunk: when there are several and the settings allow it, one by one, or by all means.
+JOINT = ("auto", "never", "always")
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -82,6 +85,9 @@ class ReconstructConfig:
     simulation : SimulationSettings
         How the measurement is simulated when a scan is given; a measurement file brings its own facts.
     fit : FitSettings
+    joint : {"auto", "never", "always"}
+        Whether slices are fitted together, one trunk with a head per slice (`medinr.solve.joint`). ``"auto"``: when
+        there are several and the fit begins with a guide and has no steps moved by the measurement.
     peer : PeerSettings
     """
 
@@ -89,11 +95,14 @@ class ReconstructConfig:
     trunk: str
     simulation: SimulationSettings = field(default_factory=SimulationSettings)
     fit: FitSettings = field(default_factory=FitSettings)
+    joint: str = "auto"
     peer: PeerSettings = field(default_factory=PeerSettings)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(f"task {self.task!r} is not one of {', '.join(TASKS)}.")
+        if self.joint not in JOINT:
+            raise ConfigError(f"joint {self.joint!r} is not one of {', '.join(JOINT)}.")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The coordinate network: a sine trunk shared by all scans, and a linear head per scan."""
+"""The coordinate network: a trunk shared by all scans, and a linear head per scan."""
 
 from __future__ import annotations
 
@@ -12,6 +12,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from medinr.errors import ConfigError, GeometryError
+from medinr.inr.activations import ACTIVATIONS, Activation
+from medinr.inr.encodings import Encoding, build_encoding
+
+#: Activation and encoding of every backbone.
+BACKBONES = {
+    "siren": ("siren", "none"),
+    "finer": ("finer", "none"),
+    "wire": ("wire", "none"),
+    "gauss": ("gauss", "none"),
+    "fourier": ("relu", "fourier"),
+    "hash": ("relu", "hash"),
+}
+
+#: omega over the grid's Nyquist frequency in rad per unit of coordinate: the 30 of Sitzmann et al. 2020 on the grid
+#: the shipped trunks learned from, 128 pixels across ``[-1, 1]``.
+OMEGA_PER_NYQUIST = 30.0 / (math.pi * 64)
+
 #: Points per chunk: activations of a 256-wide layer then fit the second-level cache of a laptop core.
 CHUNK = 2048
 
@@ -20,54 +38,130 @@ CHUNK = 2048
 KEEP_ACTIVATIONS_UP_TO = 320 * 320
 
 
+def omega_for_bandwidth(spacing_mm: float, length_scale_mm: float, *, per_nyquist: float = OMEGA_PER_NYQUIST) -> float:
+    """Frequency factor that suits a grid.
+
+    ``a(omega W r)`` is ``a(W (omega r))``: omega is a scaling of the coordinates. What it means therefore depends on
+    how many millimetres a unit of coordinate is, and a number copied from a paper means something else on every
+    grid. The physical quantity behind it is the highest frequency the grid can hold, ``pi / spacing`` in rad/mm, which
+    is ``k = pi length_scale / spacing`` in rad per unit of coordinate. ``omega = per_nyquist * k``: half the spacing,
+    or twice the length scale, is twice omega.
+
+    `TrunkSettings.omega` stays the stored number: a trunk is what it was trained with. Fourier features and the hash
+    grid read the same ``k`` back from it (`TrunkSettings.nyquist`).
+
+    Parameters
+    ----------
+    spacing_mm : float
+        Pixel spacing of the finest grid the network is to represent.
+    length_scale_mm : float
+        Millimetres per unit of network coordinate.
+    per_nyquist : float
+        omega over ``k``.
+
+    Raises
+    ------
+    GeometryError
+        When a length is not positive.
+
+    Examples
+    --------
+    >>> round(omega_for_bandwidth(spacing_mm=1.8, length_scale_mm=115.2), 6)
+    30.0
+    >>> round(omega_for_bandwidth(spacing_mm=0.9, length_scale_mm=115.2), 6)
+    60.0
+    """
+    if min(spacing_mm, length_scale_mm) <= 0:
+        raise GeometryError(f"Spacing and length scale must be positive; got {spacing_mm} and {length_scale_mm} mm.")
+    return per_nyquist * math.pi * length_scale_mm / spacing_mm
+
+
 @dataclass(frozen=True)
 class TrunkSettings:
-    """Architecture of a sine trunk.
+    """Architecture of a trunk.
 
     Attributes
     ----------
-    inputs : int
-        Coordinates per point: 2 for slices.
+    inputs : {2, 3}
+        Coordinates per point: 2 for slices, 3 for volumes.
     width : int
         Features per layer, and features the head sees.
     depth : int
-        Sine layers (5 in Vyas et al. 2024).
+        Layers (5 in Vyas et al. 2024).
     omega : float
-        Frequency factor of every layer (30 in Sitzmann et al. 2020).
+        Frequency factor of every layer (30 in Sitzmann et al. 2020); `omega_for_bandwidth` gives one for a grid. It
+        also sets the frequencies of Fourier features and the finest cells of a hash grid.
+    backbone : {"siren", "finer", "wire", "gauss", "fourier", "hash"}
+        Sines, variable-periodic sines, Gabor wavelets, Gaussians (`medinr.inr.activations`); ramps on random Fourier
+        features or on a hash grid (`medinr.inr.encodings`).
+
+    Raises
+    ------
+    ConfigError
+        On a value outside its range.
     """
 
     inputs: int = 2
     width: int = 256
     depth: int = 5
     omega: float = 30.0
+    backbone: str = "siren"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ConfigError(f"Backbone {self.backbone!r} is not one of {', '.join(BACKBONES)}.")
+        if self.inputs not in (2, 3):
+            raise ConfigError(f"A trunk has 2 inputs (slices) or 3 (volumes); got {self.inputs}.")
+        if min(self.width, self.depth) < 1 or self.omega <= 0:
+            raise ConfigError(
+                "Width and depth of a trunk must be 1 or more and omega positive; "
+                f"got {self.width}, {self.depth} and {self.omega}."
+            )
+
+    @property
+    def nyquist(self) -> float:
+        """Nyquist frequency, in rad per unit of coordinate, of the grid that omega suits."""
+        return self.omega / OMEGA_PER_NYQUIST
 
 
 class Trunk(nn.Module):
-    """Sine layers ``h <- sin(omega (W h + b))`` (SIREN; Sitzmann et al., NeurIPS 2020, eq. 1).
+    """Layers ``h <- a(z)``, ``z = unit (W h + b)``, on encoded points.
 
-    Initialised as there (section 3.2): first layer uniform in ``±1/inputs``, the others in
-    ``±sqrt(6/width)/omega``.
+    The sines of the default backbone are SIREN (Sitzmann et al., NeurIPS 2020, eq. 1). Weights and biases start
+    uniform in the bounds of the activation.
 
     Parameters
     ----------
     settings : TrunkSettings
     generator : torch.Generator, optional
         For the initial weights.
+
+    Attributes
+    ----------
+    activation : Activation
+    encoding : Encoding
+    weights, biases : ParameterList
+        As stored; `scaled_layers` has them times ``unit``.
     """
+
+    activation: Activation
+    encoding: Encoding
 
     def __init__(self, settings: TrunkSettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.settings = settings
-        sizes = [settings.inputs] + [settings.width] * settings.depth
+        activation, encoding = BACKBONES[settings.backbone]
+        self.activation = ACTIVATIONS[activation](settings.omega)
+        self.encoding = build_encoding(encoding, settings.inputs, settings.width, settings.nyquist, generator)
+        sizes = [self.encoding.outputs] + [settings.width] * settings.depth
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            bound = 1 / fan_in if layer == 0 else math.sqrt(6 / fan_in) / settings.omega
+            bound = self.activation.bound(fan_in, first=layer == 0)
+            shift = self.activation.bias_bound(fan_in, first=layer == 0)
             weight = torch.empty(fan_out, fan_in).uniform_(-bound, bound, generator=generator)
-            bias = torch.empty(fan_out).uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+            bias = torch.empty(fan_out).uniform_(-shift, shift, generator=generator)
             self.weights.append(nn.Parameter(weight))
-            # The published code draws biases as torch.nn.Linear does; in phase units that is a shift of many
-            # periods and as good as any.
             self.biases.append(nn.Parameter(bias))
 
     @property
@@ -75,19 +169,32 @@ class Trunk(nn.Module):
         """Number of features."""
         return self.settings.width
 
+    @property
+    def unit(self) -> float:
+        """Factor between stored and scaled weights: omega where the activation works in phases, else 1."""
+        return self.activation.unit
+
     def hidden_matrices(self) -> list[nn.Parameter]:
-        """Square weight matrices between sine layers: what Muon orthogonalises."""
+        """Square weight matrices between layers: what Muon orthogonalises."""
         return list(self.weights)[1:]
 
-    def _scaled(self) -> list[tuple[Tensor, Tensor]]:
-        omega = self.settings.omega
-        return [(w * omega, b * omega) for w, b in zip(self.weights, self.biases, strict=True)]
+    def encoding_parameters(self) -> list[nn.Parameter]:
+        """What the encoding learns; empty for all backbones but the hash grid."""
+        return list(self.encoding.parameters())
 
-    @staticmethod
-    def _layers(points: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-        h = points
+    def encode(self, points: Tensor) -> Tensor:
+        """What the first layer sees of points ``(n, inputs)``, shape (n, encoding.outputs)."""
+        return cast(Tensor, self.encoding(points))
+
+    def scaled_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights ``(fan_out, fan_in)`` and biases ``(fan_out,)`` times ``unit``: ``z = h @ weight.T + bias``."""
+        unit = self.unit
+        return [(w * unit, b * unit) for w, b in zip(self.weights, self.biases, strict=True)]
+
+    def _layers(self, points: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
+        h = self.encode(points)
         for weight, bias in layers:
-            h = torch.sin(functional.linear(h, weight, bias))
+            h = self.activation(functional.linear(h, weight, bias))
         return h
 
     def forward(self, points: Tensor) -> Tensor:
@@ -101,7 +208,7 @@ class Trunk(nn.Module):
         -------
         Tensor, shape (n, width)
         """
-        return self._layers(points, self._scaled())
+        return self._layers(points, self.scaled_layers())
 
     def render(self, points: Tensor, head: Tensor) -> Tensor:
         """Values ``[features, 1] @ head`` at points, in cache-sized chunks.
@@ -116,7 +223,7 @@ class Trunk(nn.Module):
         -------
         Tensor, shape (n, heads)
         """
-        layers = self._scaled()
+        layers = self.scaled_layers()
         recompute = torch.is_grad_enabled() and len(points) > KEEP_ACTIVATIONS_UP_TO
 
         def values(chunk: Tensor) -> Tensor:
@@ -133,7 +240,7 @@ class Trunk(nn.Module):
     @torch.no_grad()
     def features(self, points: Tensor) -> Tensor:
         """Features with a constant one appended, without gradient, shape (n, width + 1)."""
-        layers = self._scaled()
+        layers = self.scaled_layers()
         out = points.new_ones(len(points), self.width + 1)
         for start in range(0, len(points), CHUNK):
             out[start : start + CHUNK, :-1] = self._layers(points[start : start + CHUNK], layers)

@@ -1,7 +1,7 @@
 """Pretraining: one trunk, one linear head per scan, all on the same grid (STRAINER; Vyas et al., NeurIPS 2024).
 
 ``min over theta, W of  sum_i mean_r |W_i phi_theta(r) + b_i - x_i(r)|^2``. The scans share their coordinates,
-so the trunk runs once per step for all heads and N scans cost about as much as one.
+so the trunk runs once per step for all heads and N scans cost about as much as one. A step looks at some of the points.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.inr.network import CHUNK, Trunk, TrunkSettings, random_head
+from medinr.inr.network import Trunk, TrunkSettings, random_head
 from medinr.inr.optimise import Optimiser, OptimiserSettings
+from medinr.inr.precision import PRECISIONS, Precision
+from medinr.inr.sweep import Layers, Sweep
 from medinr.tensors import resume_tensors, write_tensors
 
 
@@ -27,26 +28,34 @@ class PretrainSettings:
     Attributes
     ----------
     steps : int
-        Full-batch steps.
+    batch : int
+        Points per step, drawn anew each time without replacement; all heads see the same ones.
     seed : int
-        For the initial weights; the only randomness there is.
+        For the initial weights and the points of each step.
     checkpoint_every : int
         Steps between checkpoints.
     architecture : TrunkSettings
     optimiser : OptimiserSettings
+    precision : {"auto", "float32"}
+        ``"auto"``: bfloat16 products where the device is fast at them and the error still large.
     """
 
-    steps: int = 400
+    steps: int = 500
+    batch: int = 8192
     seed: int = 0
     checkpoint_every: int = 20
     architecture: TrunkSettings = field(default_factory=TrunkSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.checkpoint_every < 1:
+        if min(self.steps, self.batch, self.checkpoint_every) < 1:
             raise ConfigError(
-                f"steps and checkpoint_every must be 1 or more; got {self.steps}, {self.checkpoint_every}."
+                "steps, batch and checkpoint_every must be 1 or more; "
+                f"got {self.steps}, {self.batch}, {self.checkpoint_every}."
             )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"Precision {self.precision!r} is not one of {', '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)
@@ -68,17 +77,67 @@ def _psnr(squared_error: Tensor, peak: Tensor) -> tuple[float, ...]:
     return tuple((10 * torch.log10(peak**2 / squared_error.clamp_min(1e-20))).tolist())
 
 
-def _state(step: int, trunk: Trunk, head: Tensor, optimiser: Optimiser) -> dict[str, Tensor]:
-    tensors = {f"trunk.{name}": value for name, value in trunk.state_dict().items()}
-    return tensors | {"head": head, "step": torch.tensor(step)} | optimiser.state_tensors()
+class _Training:
+    """Everything that moves, and what a step needs to know."""
 
+    def __init__(self, images: Tensor, points: Tensor, settings: PretrainSettings) -> None:
+        generator = torch.Generator().manual_seed(settings.seed)
+        self.settings, self.points = settings, points
+        self.trunk = Trunk(settings.architecture, generator)
+        self.targets = images.reshape(len(images), -1).T.contiguous()
+        self.head = nn.Parameter(random_head(self.trunk.width, len(images), settings.architecture.omega, generator))
+        others = [self.trunk.weights[0], *self.trunk.biases, *self.trunk.encoding_parameters(), self.head]
+        self.optimiser = Optimiser(settings.optimiser, self.trunk.hidden_matrices(), others)
+        self.layers = Layers.of(self.trunk, self.head)
+        self.sweep = Sweep(self.layers)
+        energy = float(self.targets.square().sum(dim=1).mean())
+        self.precision = Precision(settings.precision, images.device, energy)
+        self.running = energy
 
-def _resume(tensors: dict[str, Tensor], trunk: Trunk, head: nn.Parameter, optimiser: Optimiser) -> int:
-    trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
-    with torch.no_grad():
-        head.copy_(tensors["head"])
-    optimiser.load_state_tensors(tensors)
-    return int(tensors["step"])
+    def draw(self, step: int) -> Tensor:
+        """Points of a step: shuffled anew in every pass, and known from the number of the step alone."""
+        batch = min(self.settings.batch, len(self.points))
+        turn, position = divmod(step, len(self.points) // batch)
+        generator = torch.Generator().manual_seed(self.settings.seed + 1_000_003 * (turn + 1))
+        return torch.randperm(len(self.points), generator=generator)[position * batch : (position + 1) * batch]
+
+    def step(self, step: int) -> Tensor:
+        """Take a step; gives the mean squared error per head before it."""
+        picked = self.draw(step).to(self.points.device)
+        inputs = self.trunk.encode(self.points[picked])
+        with self.precision.products(self.running):
+            gradient = self.sweep.run(inputs.detach(), self.targets[picked], wants_inputs=inputs.requires_grad)
+        # From half the summed error to the mean over heads.
+        scale = 2 / self.targets.shape[1]
+        self.optimiser.zero_grad()
+        self.layers.assign(gradient, self.head, scale)
+        if gradient.inputs is not None:
+            inputs.backward(gradient.inputs * scale)
+        self.optimiser.step(self.settings.optimiser.factor(step, self.settings.steps))
+        self.layers.read(self.head)
+        self.running = 0.9 * self.running + 0.1 * float(gradient.squared_error.sum())
+        return gradient.squared_error
+
+    def state(self, step: int) -> dict[str, Tensor]:
+        """Everything needed to continue after ``step`` steps."""
+        tensors = {f"trunk.{name}": value for name, value in self.trunk.state_dict().items()}
+        rest = {
+            "head": self.head,
+            "step": torch.tensor(step),
+            "running": torch.tensor(self.running, dtype=torch.float64),
+            "reduced": torch.tensor(self.precision.reduced),
+        }
+        return tensors | rest | self.optimiser.state_tensors()
+
+    def resume(self, tensors: dict[str, Tensor]) -> int:
+        """Continue from `state`; gives the number of steps done."""
+        self.trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
+        with torch.no_grad():
+            self.head.copy_(tensors["head"])
+        self.layers.read(self.head)
+        self.running, self.precision.reduced = float(tensors["running"]), bool(tensors["reduced"])
+        self.optimiser.load_state_tensors(tensors)
+        return int(tensors["step"])
 
 
 def pretrain(
@@ -105,7 +164,7 @@ def pretrain(
     fingerprint : str
         Identifies settings and scans; a checkpoint with another one is refused.
     progress : callable, optional
-        Called after every step with the number of steps done and the PSNR per slice.
+        Called after every step with the number of steps done and the PSNR per slice over the step's points.
 
     Returns
     -------
@@ -120,33 +179,19 @@ def pretrain(
     """
     if images.ndim != 3 or images[0].numel() != len(points):
         raise ShapeError(f"{len(points)} points were given for images of shape {tuple(images.shape)} (n, y, x).")
-    generator = torch.Generator().manual_seed(settings.seed)
-    trunk = Trunk(settings.architecture, generator)
-    targets = images.reshape(len(images), -1).T.contiguous()
-    peak = targets.amax(dim=0)
-    head = nn.Parameter(random_head(trunk.width, len(images), settings.architecture.omega, generator))
-    others = [trunk.weights[0], *trunk.biases, head]
-    optimiser = Optimiser(settings.optimiser, trunk.hidden_matrices(), others)
+    training = _Training(images, points, settings)
+    peak = training.targets.amax(dim=0)
     first = 0
     if checkpoint is not None and checkpoint.is_file():
-        first = _resume(resume_tensors(checkpoint, fingerprint), trunk, head, optimiser)
+        first = training.resume(resume_tensors(checkpoint, fingerprint))
 
-    squared_error = torch.zeros(len(images))
     for step in range(first, settings.steps):
-        optimiser.zero_grad()
-        squared_error = torch.zeros(len(images))
-        for chunk, wanted in zip(points.split(CHUNK), targets.split(CHUNK), strict=True):
-            # Backward per chunk: activations never leave the cache, and gradients add up.
-            features = trunk(chunk)
-            errors = (functional.linear(features, head[:-1].T, head[-1]) - wanted).square().sum(dim=0)
-            (errors.sum() / targets.numel()).backward()
-            squared_error += errors.detach()
-        optimiser.step(settings.optimiser.factor(step, settings.steps))
+        squared_error = training.step(step)
         if progress is not None:
-            progress(step + 1, _psnr(squared_error / len(points), peak))
+            progress(step + 1, _psnr(squared_error, peak))
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
-            write_tensors(checkpoint, _state(step + 1, trunk, head, optimiser), {"fingerprint": fingerprint})
+            write_tensors(checkpoint, training.state(step + 1), {"fingerprint": fingerprint})
 
     with torch.no_grad():
-        squared_error = (trunk.render(points, head) - targets).square().mean(dim=0)
-    return Pretrained(trunk, _psnr(squared_error, peak))
+        squared_error = (training.trunk.render(points, training.head) - training.targets).square().mean(dim=0)
+    return Pretrained(training.trunk, _psnr(squared_error, peak))

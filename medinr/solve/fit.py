@@ -16,9 +16,8 @@ of steps) is phase 3 alone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
@@ -27,19 +26,16 @@ from torch import Tensor
 from medinr.errors import ConfigError
 from medinr.inr.network import Trunk
 from medinr.inr.optimise import Optimiser, OptimiserSettings
-from medinr.operators import Identity
 from medinr.prior.local import LocalPrior
-from medinr.solve.imitate import ImitationSettings, imitate, to_values
-from medinr.solve.network_fit import NetworkFit
-from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
+from medinr.solve.imitate import ImitationSettings
+from medinr.solve.network_fit import NetworkFit, Split
+from medinr.solve.phases import Record, find_target, finish, imitate_targets
+from medinr.solve.plug_and_play import PlugAndPlaySettings
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
-from medinr.solve.stopping import HeldOutWatch, StoppingSettings
+from medinr.solve.stopping import StoppingSettings
 
 HEADS = ("closed_form", "random")
-
-#: Imitation steps between looks at the held-out measurements; a look costs a rendered image.
-LOOK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,8 @@ class FitSettings:
     stopping : StoppingSettings
     finish : int
         Turns of prior and measurement at the end; 0 leaves them out.
+    joint_guide : int
+        Turns of the guide, at most, when several slices share a trunk (`medinr.solve.joint`).
     seed : int
         For a random head, the pixels imitated and the choice of held-out measurements.
     """
@@ -78,6 +76,7 @@ class FitSettings:
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     stopping: StoppingSettings = field(default_factory=StoppingSettings)
     finish: int = 8
+    joint_guide: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,56 +84,12 @@ class FitSettings:
             raise ConfigError(f"Head {self.head!r} is not one of {', '.join(HEADS)}.")
         if min(self.steps, self.head_every, self.tv_weight, self.finish) < 0:
             raise ConfigError("steps, head_every, tv_weight and finish cannot be negative.")
+        if self.joint_guide < 1:
+            raise ConfigError(f"joint_guide is 1 or more; got {self.joint_guide}.")
 
-    @property
-    def planned(self) -> int:
-        """Steps of imitation and explanation together."""
-        return self.imitation.steps + self.steps
-
-
-class _Record:
-    """Clock, rows and the best weights so far."""
-
-    def __init__(
-        self,
-        state: NetworkFit,
-        stopping: StoppingSettings,
-        progress: Callable[[Step], None] | None,
-        observer: Callable[[int, float, Tensor], None] | None,
-    ) -> None:
-        self.state, self.progress, self.observer = state, progress, observer
-        self.watch = HeldOutWatch(stopping)
-        self.watching = bool(state.held.any())
-        self.best = state.weights()
-        self.rows: list[Step] = []
-        self._started, self._outside = time.perf_counter(), 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Since the start, without the observer's time."""
-        return time.perf_counter() - self._started - self._outside
-
-    def observe(self, step: int, image: Callable[[], Tensor]) -> None:
-        """Let the observer see the image; it gives nothing back and its time does not count."""
-        if self.observer is None:
-            return
-        before = time.perf_counter()
-        seconds = before - self._started - self._outside
-        self.observer(step, seconds, (image().detach() * self.state.problem.scale).clone())
-        self._outside += time.perf_counter() - before
-
-    def look(self, phase: str, step: int, image: Tensor, residual: float, rate: float) -> bool:
-        """Note a step; False when the held-out measurements say that the phase is over."""
-        misfit = self.state.misfit(image)
-        self.rows.append(Step(phase, step, self.seconds, residual, misfit, rate))
-        if self.progress is not None:
-            self.progress(self.rows[-1])
-        if not self.watching:
-            return True
-        if self.watch.update(step, misfit):
-            self.best = self.state.weights()
-            return True
-        return not self.watch.exhausted(step)
+    def planned(self, points: int) -> int:
+        """Steps of imitation and explanation together, for an image of so many pixels."""
+        return self.imitation.steps(points) + self.steps
 
 
 def fit(
@@ -175,93 +130,47 @@ def fit(
         When there is nothing to imitate and no step to explain.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    held = problem.draw_held_out(settings.stopping.held_out, generator)
-    state = NetworkFit(problem, trunk, length_scale, held, settings.tv_weight, generator)
-    record = _Record(state, settings.stopping, progress, observer)
-    target = _target(problem, prior, settings, held)
+    split = Split(problem, problem.draw_held_out(settings.stopping.held_out, generator), settings.tv_weight)
+    state = NetworkFit([split], trunk, length_scale, generator)
+    watch = None if progress is None else (lambda _, step: progress(step))
+    record = Record(state, settings.planned(len(state.points)), settings.stopping, watch, observer)
+    target = find_target(split, prior, settings.guide, settings.imitation)
     if target is None and settings.steps == 0:
         raise ConfigError(
             "This trunk has no local prior to start from and fit.steps is 0. Use a trunk with a prior, "
             "or give steps and total variation: --set fit.steps=100 --set fit.tv_weight=3"
         )
-    if target is not None and settings.imitation.steps > 0:
-        _imitate(state, record, target, settings, generator)
+    if target is not None:
+        imitate_targets(state, record, [target], settings.imitation, generator)
     if settings.steps > 0:
-        start = record.rows[-1].step if record.rows else 0
+        start = record.last
         record.watch.begin(start)
         _explain(state, record, settings, start)
-    last = record.rows[-1].step
-    reason = f"all {last} steps were done"
-    if record.watching:
-        state.restore(record.best)
-        if record.watch.exhausted(last):
-            reason = (
-                f"held-out measurements were explained best at step {record.watch.best_step} "
-                f"and no better in {last - record.watch.best_step} steps since"
-            )
-    stopped_at = record.watch.best_step if record.watching else last
+    reason, stopped_at = record.settle()
     image = _finish(state, prior, settings)
-    state.held = torch.zeros_like(held)
-    with torch.no_grad():
-        _, residual = state.objective(image)
-    return Solution(
-        image * problem.scale, reason, stopped_at, record.seconds, residual, tuple(record.rows), asdict(settings)
-    )
+    residual = split.residual(image)
+    rows = tuple(record.rows[0])
+    return Solution(image * problem.scale, reason, stopped_at, record.seconds(), residual, rows, asdict(settings))
 
 
-def _target(problem: Problem, prior: LocalPrior | None, settings: FitSettings, held: Tensor) -> Tensor | None:
-    """The image to imitate, if there is one."""
-    if settings.imitation.steps == 0:
-        return None
-    if prior is not None:
-        return plug_and_play(problem, prior, settings.guide, fitted=~held)
-    if isinstance(problem.operator, Identity) and not held.any():
-        return problem.data / problem.scale
-    return None
-
-
-def _imitate(
-    state: NetworkFit, record: _Record, target: Tensor, settings: FitSettings, generator: torch.Generator
-) -> None:
-    def after_step(step: int) -> bool:
-        record.observe(step, torch.no_grad()(state.render))
-        asked = step % LOOK_EVERY == 0 and (record.watching or record.progress is not None)
-        if step < settings.imitation.steps and not asked:
-            return True
-        with torch.no_grad():
-            image = state.render()
-            _, residual = state.objective(image)
-        rate = settings.imitation.optimiser.factor(step, settings.imitation.steps)
-        return record.look("imitate", step, image, residual, rate)
-
-    imitate(
-        state.trunk,
-        state.head,
-        state.points,
-        to_values(target),
-        settings.imitation,
-        generator=generator,
-        after_step=after_step,
-    )
-
-
-def _explain(state: NetworkFit, record: _Record, settings: FitSettings, start: int) -> None:
+def _explain(state: NetworkFit, record: Record, settings: FitSettings, start: int) -> None:
+    (split,) = state.splits
     closed_form = settings.head == "closed_form"
     optimiser = Optimiser(settings.optimiser, state.trunk.hidden_matrices(), state.others)
     if closed_form and start == 0:
-        state.solve_head(state.held, None, sweeps=3)
+        state.solve_heads(None, sweeps=3)
     for step in range(settings.steps + 1):
         if step and closed_form and settings.head_every and step % settings.head_every == 0:
             with torch.no_grad():
                 current = state.render()
-            state.solve_head(state.held, current, sweeps=1)
+            state.solve_heads(current, sweeps=1)
             optimiser.forget(state.head)
         optimiser.zero_grad()
-        image = state.render()
-        loss, residual = state.objective(image)
+        (image,) = state.render()
+        loss, residual = split.objective(image)
         record.observe(start + step, partial(torch.detach, image))
         factor = settings.optimiser.factor(step, settings.steps)
-        if not record.look("explain", start + step, image.detach(), residual, factor):
+        if not record.look("explain", start + step, [image.detach()], [residual], factor):
             return
         if step < settings.steps:
             loss.backward()
@@ -270,14 +179,11 @@ def _explain(state: NetworkFit, record: _Record, settings: FitSettings, start: i
 
 @torch.no_grad()
 def _finish(state: NetworkFit, prior: LocalPrior | None, settings: FitSettings) -> Tensor:
-    """The stop is decided; the last word may use every measurement."""
-    image = state.render()
+    """The last word may use every measurement."""
+    images = state.render()
     if prior is not None and settings.finish > 0:
-        # From a little above the noise down to where the guide ended.
-        first = min(settings.guide.first, 2 * settings.guide.last * state.problem.pixel_noise())
-        turns = replace(settings.guide, iterations=settings.finish, first=first)
-        return plug_and_play(state.problem, prior, turns, start=image)
+        return finish(state.splits[0].problem, images[0], prior, settings.guide, settings.finish)
     if settings.head == "closed_form" and settings.steps > 0:
-        state.solve_head(torch.zeros_like(state.held), image, sweeps=2)
-        return state.render()
-    return image
+        state.solve_heads(images, sweeps=2, everything=True)
+        images = state.render()
+    return images[0]

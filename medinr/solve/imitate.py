@@ -1,20 +1,30 @@
-"""Teaching a network an image it can see directly: fast, because any few pixels will do for a step."""
+"""Teaching a network an image it can see directly: fast, because any few pixels will do for a step.
+
+Natural-gradient steps on minibatches of pixels (`medinr.inr.natural`), the head in closed form at both ends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from medinr.errors import ConfigError
+from medinr.inr.guard import Guard
+from medinr.inr.natural import NaturalGradient, NaturalSettings
 from medinr.inr.network import Trunk
-from medinr.inr.optimise import Optimiser, OptimiserSettings
+from medinr.inr.precision import PRECISIONS, Precision
+from medinr.inr.sweep import Gradient, Layers, Sweep
 from medinr.solve.head import solve_head
 
 #: Ridge of the head, relative to the mean of the normal matrix's diagonal.
 RIDGE = 1e-8
+
+#: Steps an imitation has at least, however small the image.
+LEAST_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -23,36 +33,93 @@ class ImitationSettings:
 
     Attributes
     ----------
-    steps : int
-        0 leaves it out.
+    passes : float
+        Times every pixel is seen, on average; 0 leaves imitation out.
     batch : int
-        Pixels per step, drawn anew each time without replacement.
-    optimiser : OptimiserSettings
+        Pixels per step at most, drawn anew each time without replacement; a small image gets smaller steps, so that
+        there are `LEAST_STEPS` of them.
+    natural : NaturalSettings
+    final : float
+        Step length at the end of the cosine schedule, relative to the start.
+    encoding_rate : float
+        Step size of Adam on what the encoding learns, for backbones with a hash grid.
+    precision : {"auto", "float32"}
+        ``"auto"``: bfloat16 products where the device is fast at them and the error still large.
     """
 
-    steps: int = 60
-    batch: int = 8192
-    optimiser: OptimiserSettings = field(
-        default_factory=lambda: OptimiserSettings(muon_rate=3e-3, adam_rate=2e-3, momentum=0.85)
-    )
+    passes: float = 8.0
+    batch: int = 4096
+    natural: NaturalSettings = field(default_factory=NaturalSettings)
+    final: float = 0.01
+    encoding_rate: float = 1e-2
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 1:
-            raise ConfigError(f"Imitation wants steps of 0 or more and a batch of 1 or more; got {self}.")
+        if self.passes < 0 or self.batch < 1 or not 0 <= self.final <= 1:
+            raise ConfigError(
+                "Imitation wants passes of 0 or more, a batch of 1 or more and final from 0 to 1; "
+                f"got {self.passes}, {self.batch}, {self.final}."
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"Precision {self.precision!r} is not one of {', '.join(PRECISIONS)}.")
+
+    def batch_for(self, points: int) -> int:
+        """Pixels per step for an image of so many pixels."""
+        return max(1, min(self.batch, points, int(self.passes * points / LEAST_STEPS)))
+
+    def steps(self, points: int) -> int:
+        """Steps for an image of so many pixels."""
+        return math.ceil(self.passes * points / self.batch_for(points)) if self.passes else 0
+
+    def factor(self, step: int, steps: int) -> float:
+        """Step length at ``step`` of ``steps``, relative to the trust region's.
+
+        Examples
+        --------
+        >>> ImitationSettings(final=0.0).factor(5, 10)
+        0.5
+        """
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+
+
+def _move_tables(tables: torch.optim.Optimizer, inputs: Tensor, gradient: Gradient, rate: float) -> None:
+    tables.zero_grad()
+    inputs.backward(gradient.inputs)
+    tables.param_groups[0]["lr"] = rate
+    tables.step()
 
 
 @torch.no_grad()
 def best_head(features: Tensor, values: Tensor) -> Tensor:
     """Head that fits values ``(n, heads)`` from features ``(n, p)`` best, in float64, shape (p, heads)."""
-    exact = features.double()
-    matrix = exact.T @ exact
-    ridge = RIDGE * float(matrix.diagonal().mean())
-    return solve_head(matrix, exact.T @ values.double(), ridge).to(values.dtype)
+    p = features.shape[1]
+    matrix = features.new_zeros(p, p, dtype=torch.float64)
+    right = features.new_zeros(p, values.shape[1], dtype=torch.float64)
+    for rows, wanted in zip(features.split(8192), values.split(8192), strict=True):
+        exact = rows.double()
+        matrix.addmm_(exact.T, exact)
+        right.addmm_(exact.T, wanted.double())
+    return solve_head(matrix, right, RIDGE * float(matrix.diagonal().mean())).to(values.dtype)
 
 
 def to_values(image: Tensor) -> Tensor:
     """Image ``(y, x)`` as network values ``(y * x, heads)``: two heads when it is complex."""
     return torch.view_as_real(image).reshape(-1, 2) if image.is_complex() else image.reshape(-1, 1)
+
+
+def _draws(points: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        yield from torch.randperm(points, generator=generator).split(batch)[: points // batch]
+
+
+@torch.no_grad()
+def _end(trunk: Trunk, head: nn.Parameter, points: Tensor, values: Tensor, guard: Guard) -> None:
+    """Solve for the head, on weights that the guard has seen: nobody has looked at the last step yet."""
+    features = trunk.features(points)
+    if not guard.passes(float((features @ head - values).square().sum(dim=1).mean())):
+        guard.layers.write_back(head)
+        features = trunk.features(points)
+    head.copy_(best_head(features, values))
 
 
 def imitate(
@@ -79,26 +146,32 @@ def imitate(
     generator : torch.Generator
         For the pixels of each step.
     after_step : callable, optional
-        Called with the number of steps done; False ends the imitation.
+        Called with the number of steps done; False ends the imitation. Trunk and head are up to date then.
     """
-
-    def renew_head() -> None:
-        with torch.no_grad():
-            head.copy_(best_head(trunk.features(points), values))
-
-    renew_head()
-    optimiser = Optimiser(settings.optimiser, trunk.hidden_matrices(), [trunk.weights[0], *trunk.biases, head])
-    order, position = torch.randperm(len(points), generator=generator), 0
-    for step in range(settings.steps):
-        if position + settings.batch > len(points):
-            order, position = torch.randperm(len(points), generator=generator), 0
-        picked = order[position : position + settings.batch]
-        position += settings.batch
-        optimiser.zero_grad()
-        loss = (trunk.render(points[picked], head) - values[picked]).square().mean()
-        loss.backward()
-        optimiser.step(settings.optimiser.factor(step, settings.steps))
-        if step + 1 == settings.steps:
-            renew_head()
+    with torch.no_grad():
+        head.copy_(best_head(trunk.features(points), values))
+    layers = Layers.of(trunk, head)
+    sweep, mover = Sweep(layers), NaturalGradient(layers, settings.natural)
+    learned = trunk.encoding_parameters()
+    guard = Guard(layers, mover, learned)
+    precision = Precision(settings.precision, values.device, float(values.square().sum(dim=1).mean()))
+    steps = settings.steps(len(points))
+    tables = torch.optim.Adam(learned, lr=settings.encoding_rate) if learned else None
+    draws = _draws(len(points), settings.batch_for(len(points)), generator)
+    for step in range(steps):
+        picked = next(draws).to(points.device)
+        inputs = trunk.encode(points[picked])
+        with precision.products(guard.running):
+            gradient = sweep.run(
+                inputs.detach(), values[picked], curvature=mover.wants_curvature, wants_inputs=tables is not None
+            )
+        if guard.passes(float(gradient.squared_error.sum())):
+            factor = guard.caution * settings.factor(step, steps)
+            mover.step(gradient, factor)
+            if tables is not None:
+                _move_tables(tables, inputs, gradient, settings.encoding_rate * factor)
+        layers.write_back(head)
+        if step + 1 == steps:
+            _end(trunk, head, points, values, guard)
         if not after_step(step + 1):
             return

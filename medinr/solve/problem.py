@@ -88,7 +88,9 @@ class Problem:
         """
         _, precision = self.noise.surrogate(self.data, self.data)
         generator = torch.Generator().manual_seed(0)
-        image = self.adjoint(torch.randn(self.data.shape, generator=generator, dtype=self.data.dtype))
+        image = self.adjoint(
+            torch.randn(self.data.shape, generator=generator, dtype=self.data.dtype).to(self.data.device)
+        )
         information = 0.0
         for _ in range(20):
             image = image / torch.linalg.vector_norm(image)
@@ -111,7 +113,7 @@ class Problem:
             True where held out.
         """
         if self.group_axis is None:
-            return torch.rand(self.data.shape, generator=generator) < fraction
+            return (torch.rand(self.data.shape, generator=generator) < fraction).to(self.data.device)
         count = self.data.shape[self.group_axis]
         candidates = torch.tensor([i for i in range(count) if i not in self.protected], dtype=torch.int64)
         number = max(1, round(fraction * count)) if fraction > 0 else 0
@@ -120,4 +122,4 @@ class Problem:
         mask[chosen] = True
         view = [1] * self.data.ndim
         view[self.group_axis] = count
-        return mask.reshape(view).expand(self.data.shape)
+        return mask.reshape(view).expand(self.data.shape).to(self.data.device)

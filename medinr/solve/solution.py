@@ -14,9 +14,12 @@ class Step:
 
     Attributes
     ----------
-    phase : {"imitate", "explain"}
+    phase : {"guide", "imitate", "explain"}
+        ``"guide"`` is only told to who watches a joint fit, and never kept.
     step : int
         Optimiser steps done.
+    planned : int
+        Steps the fit does at most.
     seconds : float
         Since the start of the fit.
     residual : float
@@ -29,6 +32,7 @@ class Step:
 
     phase: str
     step: int
+    planned: int
     seconds: float
     residual: float
     held_out: float

@@ -10,9 +10,9 @@ from medinr.cli.arguments import parse_slices
 COMMANDS = ("inspect", "pretrain", "reconstruct", "simulate", "evaluate", "trunks", "benchmark", "demo")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "trunks choose"])
 def test_every_command_explains_itself(medinr, command):
-    found = medinr(command, "--help")
+    found = medinr(*command.split(), "--help")
     assert found.code == 0
     assert f"usage: medinr {command}" in found.out
     assert "--debug" in found.out
@@ -31,7 +31,9 @@ def test_version(medinr):
     assert (found.code, found.out.strip()) == (0, f"medinr {metadata.version('medinr')}")
 
 
-@pytest.mark.parametrize("arguments", [[], ["reconstrcut"], ["reconstruct"], ["trunks", "a", "b"], ["demo", "--set"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["reconstrcut"], ["reconstruct"], ["trunks", "a", "b"], ["trunks", "choose"], ["demo", "--set"]]
+)
 def test_wrong_usage_is_bad_input(medinr, arguments):
     found = medinr(*arguments)
     assert found.code == 2

@@ -72,3 +72,14 @@ def test_shipped_trunks_are_listed_and_shown(medinr):
         card = json.loads(medinr("trunks", name, "--debug").out)
         assert card["name"] == name
         assert all(len(digest) == 64 for digest in card["scan_hashes"])
+
+
+def test_a_trunk_is_shown_with_its_layers_and_how_deep_to_freeze_it(medinr):
+    for name in shipped_trunks():
+        facts = json.loads(medinr("trunks", name, "--debug").out)
+        ranks = [layer["stable_rank"] for layer in facts["layers"]]
+        assert len(ranks) == facts["architecture"]["depth"]
+        assert all(layer["largest_singular_value"] > 0 for layer in facts["layers"])
+        frozen = facts["freeze_up_to"]
+        assert ranks[frozen["layer"] - 1] == max(ranks)
+        assert "2605.08298" in frozen["because"]

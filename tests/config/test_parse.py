@@ -187,6 +187,6 @@ def test_every_shipped_configuration_loads(name):
 def test_the_published_recipe_is_as_published():
     fit = load_config(ReconstructConfig, "published_recipe").fit
     assert (fit.head, fit.head_every, fit.steps, fit.tv_weight) == ("random", 0, 2000, 0.0)
-    assert (fit.imitation.steps, fit.finish, fit.stopping.held_out) == (0, 0, 0.0)
+    assert (fit.imitation.passes, fit.finish, fit.stopping.held_out) == (0, 0, 0.0)
     optimiser = fit.optimiser
     assert (optimiser.kind, optimiser.adam_rate, optimiser.schedule, optimiser.warmup) == ("adam", 1e-4, "constant", 0)

@@ -1,15 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from medinr.errors import CheckpointError, ConfigError, ShapeError
-from medinr.inr import pretrain as module
+from medinr.inr import precision
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk, TrunkSettings, random_head
 from medinr.inr.optimise import Optimiser, OptimiserSettings
 from medinr.inr.pretrain import PretrainSettings, pretrain
+from medinr.inr.sweep import Sweep
 
 TINY = TrunkSettings(width=16, depth=3, omega=10.0)
+FAST = OptimiserSettings(muon_rate=0.01, adam_rate=0.01)
 SETTINGS = PretrainSettings(steps=12, checkpoint_every=5, architecture=TINY)
 
 
@@ -24,7 +28,7 @@ def _scans(count: int = 3, shape: tuple[int, int] = (12, 14)) -> tuple[Tensor, T
     return torch.stack(images), points
 
 
-def _stop_at(step: int):
+def _stop_at(step: int | None):
     def progress(done: int, _psnr: tuple[float, ...]) -> None:
         if done == step:
             raise _StopError
@@ -32,9 +36,26 @@ def _stop_at(step: int):
     return progress
 
 
-def test_one_step_is_a_step_on_the_joint_loss(monkeypatch):
+def _steps_on(monkeypatch, images: Tensor, points: Tensor, settings: PretrainSettings) -> list[Tensor]:
+    """Points of every step of a training, as numbers."""
+    drawn: list[Tensor] = []
+    run = Sweep.run
+
+    def watch(self, inputs, values, **wishes):
+        (numbers,) = (torch.cdist(inputs, points) < 1e-6).nonzero(as_tuple=True)[1:]
+        assert torch.equal(values, images.reshape(len(images), -1).T[numbers])
+        drawn.append(numbers)
+        return run(self, inputs, values, **wishes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "run", watch)
+        pretrain(images, points, settings)
+    return drawn
+
+
+@pytest.mark.parametrize("batch", [2150, 10_000], ids=["all", "more_than_there_are"])
+def test_one_step_is_a_step_on_the_joint_loss(monkeypatch, batch):
     images, points = _scans(shape=(50, 43))
-    monkeypatch.setattr(module, "CHUNK", 512)
     seen: list[Tensor] = []
 
     def remember(self: Optimiser, factor: float) -> None:
@@ -50,7 +71,7 @@ def test_one_step_is_a_step_on_the_joint_loss(monkeypatch):
 
     monkeypatch.setattr(Optimiser, "__init__", watch)
     monkeypatch.setattr(Optimiser, "step", remember)
-    pretrain(images, points, PretrainSettings(steps=1, seed=4, architecture=TINY))
+    pretrain(images, points, PretrainSettings(steps=1, batch=batch, seed=4, architecture=TINY))
 
     generator = torch.Generator().manual_seed(4)
     trunk = Trunk(TINY, generator)
@@ -61,6 +82,40 @@ def test_one_step_is_a_step_on_the_joint_loss(monkeypatch):
     assert len(seen) == len(wanted) == 7
     for found, gradient in zip(seen, wanted, strict=True):
         torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-8)
+
+
+def test_a_step_on_some_points_is_one_on_their_joint_loss(monkeypatch):
+    images, points = _scans()
+    (picked,) = _steps_on(monkeypatch, images, points, PretrainSettings(steps=1, batch=50, architecture=TINY))
+    assert len(set(picked.tolist())) == 50
+    chosen = images.reshape(3, -1)[:, picked].reshape(3, 50, 1)
+    few, whole = (
+        pretrain(x, r, PretrainSettings(steps=1, batch=50, architecture=TINY)).trunk
+        for x, r in ((images, points), (chosen, points[picked]))
+    )
+    for one, other in zip(few.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "per_pass", "left_out"), [(42, 4, 0), (50, 3, 18), (168, 1, 0), (999, 1, 0)])
+def test_every_point_is_seen_once_per_pass(monkeypatch, batch, per_pass, left_out):
+    images, points = _scans()
+    settings = PretrainSettings(steps=3 * per_pass, batch=batch, architecture=TINY)
+    drawn = _steps_on(monkeypatch, images, points, settings)
+    assert {len(numbers) for numbers in drawn} == {min(batch, 168)}
+    passes = [torch.cat(drawn[k * per_pass : (k + 1) * per_pass]).tolist() for k in range(3)]
+    for seen in passes:
+        assert len(seen) == len(set(seen)) == 168 - left_out
+    if left_out:
+        # Not the same points every time.
+        assert len(set().union(*passes)) > 168 - left_out
+    if per_pass > 1:
+        assert passes[0] != passes[1]
+    again = _steps_on(monkeypatch, images, points, settings)
+    other = _steps_on(monkeypatch, images, points, replace(settings, seed=1))
+    assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
+    if per_pass > 1:
+        assert not torch.equal(drawn[0], other[0])
 
 
 def test_psnr_rises_and_is_that_of_the_returned_trunk():
@@ -89,9 +144,12 @@ def test_seed_decides_the_weights():
 
 @pytest.mark.parametrize("kind", ["muon", "adam"])
 @pytest.mark.parametrize("interrupted_at", [7, 11])
-def test_an_interrupted_training_ends_bit_for_bit_like_a_straight_one(tmp_path, kind, interrupted_at):
+@pytest.mark.parametrize("batch", [8192, 50])
+@pytest.mark.parametrize("backbone", ["siren", "hash"])
+def test_an_interrupted_training_ends_bit_for_bit_like_a_straight_one(tmp_path, kind, interrupted_at, batch, backbone):
     images, points = _scans()
-    settings = PretrainSettings(steps=12, checkpoint_every=5, architecture=TINY, optimiser=OptimiserSettings(kind=kind))
+    settings = replace(SETTINGS, batch=batch, optimiser=OptimiserSettings(kind=kind))
+    settings = replace(settings, architecture=replace(TINY, backbone=backbone))
     straight = pretrain(images, points, settings)
     checkpoint = tmp_path / "deep" / "tiny.checkpoint"
     with pytest.raises(_StopError):
@@ -140,7 +198,45 @@ def test_points_and_images_must_fit():
         pretrain(images[0], points, SETTINGS)
 
 
-@pytest.mark.parametrize("settings", [{"steps": 0}, {"checkpoint_every": 0}])
-def test_nonsense_settings(settings):
-    with pytest.raises(ConfigError, match="must be 1 or more"):
+def test_an_interrupted_training_is_as_exact_as_a_straight_one(tmp_path, monkeypatch):
+    # How to multiply is decided by the errors so far: that, too, must continue.
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "EXACT_BELOW", 0.3)
+    images, points = _scans()
+    images = torch.zeros_like(images) + 0.5
+    seen: dict[str, list[bool]] = {}
+    products = precision.Precision.products
+
+    def watch(name):
+        def watched(self, squared_error):
+            context = products(self, squared_error)
+            seen.setdefault(name, []).append(self.reduced)
+            return context
+
+        return watched
+
+    settings = PretrainSettings(steps=60, checkpoint_every=5, architecture=TINY, optimiser=FAST)
+    monkeypatch.setattr(precision.Precision, "products", watch("straight"))
+    straight = pretrain(images, points, settings)
+    checkpoint = tmp_path / "tiny.checkpoint"
+    for stop in (22, 47, None):
+        monkeypatch.setattr(precision.Precision, "products", watch(f"until {stop}"))
+        try:
+            resumed = pretrain(images, points, settings, checkpoint=checkpoint, progress=_stop_at(stop))
+        except _StopError:
+            continue
+    assert set(seen["straight"]) == {True, False}
+    pieces = seen["until 22"][:20] + seen["until 47"][:25] + seen["until None"]
+    assert pieces == seen["straight"] == sorted(seen["straight"], reverse=True)
+    for one, other in zip(straight.trunk.parameters(), resumed.trunk.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({key: 0}, "must be 1 or more") for key in ("steps", "batch", "checkpoint_every")]
+    + [({"precision": "half"}, "'half' is not one of auto, float32")],
+)
+def test_nonsense_settings(settings, words):
+    with pytest.raises(ConfigError, match=words):
         PretrainSettings(**settings)

@@ -15,7 +15,7 @@ from medinr.prior.local import LocalPrior
 from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
 
 #: Settings that make a run short.
-QUICK = ("--set", "fit.imitation.steps=3", "--set", "fit.guide.iterations=2", "--set", "fit.finish=2")
+QUICK = ("--set", "fit.imitation.passes=1", "--set", "fit.guide.iterations=2", "--set", "fit.finish=2")
 QUICK = (*QUICK, "--set", "peer.iterations=5")
 
 

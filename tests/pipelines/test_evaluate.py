@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("without_figures")
 TASK = """\
 task: denoise
 trunk: {trunk}
-fit: {{imitation: {{steps: 2}}, guide: {{iterations: 2}}, finish: 2}}
+fit: {{imitation: {{passes: 1}}, guide: {{iterations: 2}}, finish: 2}}
 peer: {{tv_weight: 1.0, iterations: 5}}
 """
 

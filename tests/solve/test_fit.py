@@ -21,6 +21,7 @@ from medinr.operators import (
     downsampling,
     undersampled_fourier,
 )
+from medinr.solve import phases
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.imitate import ImitationSettings
 from medinr.solve.problem import Problem
@@ -31,14 +32,14 @@ SHAPE = (32, 32)
 STOPPING = StoppingSettings(held_out=0.08, patience=15, at_least=10)
 
 #: The network moved by the measurement alone.
-EXPLAIN = FitSettings(imitation=ImitationSettings(steps=0), steps=40, tv_weight=0.3, stopping=STOPPING)
+EXPLAIN = FitSettings(imitation=ImitationSettings(passes=0), steps=40, tv_weight=0.3, stopping=STOPPING)
 
 #: The network imitating what its local prior makes of the measurement.
-GUIDED = FitSettings(imitation=ImitationSettings(steps=40), stopping=STOPPING)
+GUIDED = FitSettings(imitation=ImitationSettings(passes=8), stopping=STOPPING)
 
 #: Vyas et al. 2024, with fewer and larger steps.
 PUBLISHED = FitSettings(
-    imitation=ImitationSettings(steps=0),
+    imitation=ImitationSettings(passes=0),
     steps=60,
     head="random",
     head_every=0,
@@ -104,16 +105,36 @@ def test_rician_magnitudes_are_not_fitted_as_gaussian_ones(family):
     assert rician < 0.5 * gaussian
 
 
+def _scaled(problem: Problem, factor: float) -> Problem:
+    return replace(problem, data=factor * problem.data, noise=Gaussian(0.01 * factor), scale=factor)
+
+
 @pytest.mark.parametrize("settings", [EXPLAIN, GUIDED, PUBLISHED], ids=["explain", "guided", "published"])
-@pytest.mark.parametrize("factor", [1024.0, 1e-3, 37.0])
-def test_scaled_data_give_the_scaled_image(family, settings, factor):
+@pytest.mark.parametrize("power", [10, -10, -20])
+def test_data_scaled_by_a_power_of_two_give_exactly_the_scaled_image(family, settings, power):
+    # The arithmetic is the same, bit for bit, unless a constant somewhere knows of a scale.
     problem = _k_space(family.turned)
-    scaled = replace(problem, data=factor * problem.data, noise=Gaussian(0.01 * factor), scale=factor)
     prior = family.prior if settings is GUIDED else None
-    images = [fit(p, family.trunk, family.length_scale, settings, prior=prior).image for p in (problem, scaled)]
-    difference = (images[1] / factor - images[0]).abs().max()
-    # In powers of two the arithmetic is the same; else rounding grows a little over the steps.
-    assert float(difference) <= (0.0 if factor == 1024.0 else 2e-2)
+    one, other = (
+        fit(p, family.trunk, family.length_scale, settings, prior=prior)
+        for p in (problem, _scaled(problem, 2.0**power))
+    )
+    assert torch.equal(other.image / 2.0**power, one.image)
+    assert other.stopped_at == one.stopped_at
+
+
+@pytest.mark.parametrize("settings", [EXPLAIN, GUIDED, PUBLISHED], ids=["explain", "guided", "published"])
+@pytest.mark.parametrize("factor", [1e-3, 37.0])
+def test_scaled_data_give_the_scaled_image(family, settings, factor):
+    # Steps multiply rounding (Muon's orthogonalisation computes in bfloat16) until it decides which of two nearly equal
+    # looks at the held-out measurements is the better one: few steps, and nobody looks.
+    short = replace(settings, steps=min(settings.steps, 2), stopping=StoppingSettings(held_out=0.0))
+    problem = _k_space(family.turned)
+    prior = family.prior if settings is GUIDED else None
+    images = [
+        fit(p, family.trunk, family.length_scale, short, prior=prior).image for p in (problem, _scaled(problem, factor))
+    ]
+    assert float((images[1] / factor - images[0]).abs().max()) <= 1e-2
 
 
 @pytest.mark.parametrize("settings", [EXPLAIN, GUIDED, PUBLISHED], ids=["explain", "guided", "published"])
@@ -161,7 +182,7 @@ def test_noise_is_not_imitated_either(family):
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
     problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0))
     with pytest.raises(ConfigError, match="no local prior"):
-        fit(problem, family.trunk, family.length_scale, replace(GUIDED, imitation=ImitationSettings(steps=200)))
+        fit(problem, family.trunk, family.length_scale, replace(GUIDED, imitation=ImitationSettings(passes=40)))
 
 
 def test_where_nothing_can_be_held_out_all_steps_are_done(family):
@@ -241,12 +262,13 @@ def test_the_last_head_uses_what_was_held_out(family):
     assert float((found[1].image - found[0].image)[held].mean()) > 0.1
 
 
-def test_the_guide_does_not_see_what_is_held_out(family):
+def test_the_guide_does_not_see_what_is_held_out(family, monkeypatch):
     problem = _k_space(family.turned)
     held = problem.draw_held_out(STOPPING.held_out, torch.Generator().manual_seed(0))
     tampered = replace(problem, data=torch.where(held, 1e3 * problem.data, problem.data))
     # One look at the held-out lines, so that they decide nothing.
-    settings = replace(GUIDED, imitation=ImitationSettings(steps=10), finish=0)
+    monkeypatch.setattr(phases, "LOOKS", 1)
+    settings = replace(GUIDED, imitation=ImitationSettings(passes=2), finish=0)
     first, second = (
         fit(p, family.trunk, family.length_scale, settings, prior=family.prior) for p in (problem, tampered)
     )

@@ -1,17 +1,27 @@
-import torch
-from torch import nn
+import math
+from dataclasses import replace
 
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medinr.errors import ConfigError
 from medinr.inr.coordinates import plane_coordinates
-from medinr.inr.network import Trunk, TrunkSettings, random_head
-from medinr.solve.imitate import ImitationSettings, best_head, imitate, to_values
+from medinr.inr.natural import NaturalGradient, NaturalSettings
+from medinr.inr.network import BACKBONES, Trunk, TrunkSettings, random_head
+from medinr.inr.sweep import Gradient, Sweep
+from medinr.solve.imitate import LEAST_STEPS, ImitationSettings, best_head, imitate, to_values
+
+#: Sixty steps on a quarter of the pixels each.
+QUICK = ImitationSettings(passes=15, batch=64)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def small_trunk() -> tuple[Trunk, torch.Tensor]:
-    trunk = Trunk(TrunkSettings(width=32, depth=3, omega=10.0), seeded())
+def small_trunk(backbone: str = "siren") -> tuple[Trunk, Tensor]:
+    trunk = Trunk(TrunkSettings(width=32, depth=3, omega=10.0, backbone=backbone), seeded())
     return trunk, plane_coordinates((16, 16), (1.0, 1.0), 8.0)
 
 
@@ -34,26 +44,229 @@ def test_complex_images_are_two_heads() -> None:
     assert torch.equal(torch.view_as_complex(values.contiguous()).reshape(3, 4), image)
 
 
-def test_imitation_beats_the_best_head_alone() -> None:
-    trunk, points = small_trunk()
-    values = to_values(bump())
-    head = nn.Parameter(random_head(32, 1, 10.0, seeded()))
-    alone = (trunk.features(points) @ best_head(trunk.features(points), values) - values).square().mean()
-    imitate(trunk, head, points, values, ImitationSettings(steps=60, batch=64), generator=seeded(1))
+def start(backbone: str = "siren", heads: int = 1) -> tuple[Trunk, nn.Parameter, Tensor]:
+    trunk, points = small_trunk(backbone)
+    return trunk, nn.Parameter(random_head(32, heads, 10.0, seeded())), points
+
+
+def mean_error(trunk: Trunk, head: Tensor, points: Tensor, values: Tensor) -> float:
     with torch.no_grad():
-        learned = (trunk.render(points, head) - values).square().mean()
-    assert learned < 0.1 * alone
+        return float((trunk.render(points, head) - values).square().sum(dim=1).mean())
+
+
+def alone(trunk: Trunk, points: Tensor, values: Tensor) -> float:
+    """Error of the best head on a trunk as it is."""
+    return mean_error(trunk, best_head(trunk.features(points), values), points, values)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_imitation_beats_the_best_head_alone(backbone: str) -> None:
+    trunk, head, points = start(backbone)
+    values = to_values(bump())
+    before = alone(trunk, points, values)
+    imitate(trunk, head, points, values, QUICK, generator=seeded(1))
+    assert mean_error(trunk, head, points, values) < 0.1 * before
+
+
+@pytest.mark.parametrize("passes", [0.2, 1.0, 4.0])
+def test_the_head_at_the_end_is_the_closed_form_one(passes: float) -> None:
+    trunk, head, points = start()
+    values = to_values(bump())
+    imitate(trunk, head, points, values, ImitationSettings(passes=passes, batch=64), generator=seeded(1))
+    assert torch.equal(head, best_head(trunk.features(points), values))
+
+
+def test_the_first_head_is_the_closed_form_one_too() -> None:
+    trunk, head, points = start()
+    values = to_values(bump())
+    heads = []
+
+    def after_step(step: int) -> bool:
+        heads.append(head.detach().clone())
+        return True
+
+    first = best_head(trunk.features(points), values)
+    # Steps of next to no length: what is there is what they started from.
+    still = ImitationSettings(passes=1, batch=64, natural=NaturalSettings(trust=1e-16))
+    imitate(trunk, head, points, values, still, generator=seeded(1), after_step=after_step)
+    for found in heads:
+        torch.testing.assert_close(found, first, rtol=1e-3, atol=1e-3)
+
+
+def test_a_complex_image_moves_two_heads_and_one_trunk() -> None:
+    trunk, head, points = start(heads=2)
+    image = torch.complex(bump(), bump().flip(0) * 0.5)
+    before = alone(trunk, points, to_values(image))
+    imitate(trunk, head, points, to_values(image), QUICK, generator=seeded(1))
+    with torch.no_grad():
+        found = torch.view_as_complex(trunk.render(points, head)).reshape(16, 16)
+    assert head.shape == (33, 2)
+    for part in (found - image).real, (found - image).imag:
+        assert float(part.square().mean()) < 0.1 * before
+
+
+def test_a_hash_grid_moves_its_tables() -> None:
+    trunk, head, points = start("hash")
+    (table,) = trunk.encoding_parameters()
+    drawn = table.detach().clone()
+    imitate(trunk, head, points, to_values(bump()), QUICK, generator=seeded(1))
+    moved = (table != drawn).any(dim=1)
+    table.grad = None
+    trunk.encode(points).sum().backward()
+    seen = (table.grad != 0).any(dim=1)
+    # What no point sees stays as it was drawn; what points see moves.
+    assert not bool((moved & ~seen).any())
+    assert int(moved.sum()) > 0.99 * int(seen.sum())
+
+
+def test_tables_move_with_the_steps_of_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def watch(self: torch.optim.Adam) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watch)
+    trunk, head, points = start("hash")
+    settings = ImitationSettings(passes=15, batch=64, encoding_rate=1e-3, final=0.1)
+    # Steps too short for the guard to step in.
+    settings = replace(settings, natural=NaturalSettings(trust=0.01))
+    imitate(trunk, head, points, to_values(bump()), settings, generator=seeded(1))
+    assert rates == pytest.approx([1e-3 * settings.factor(k, 60) for k in range(60)])
+
+
+@pytest.mark.parametrize("backbone", ["siren", "hash"])
+def test_runs_are_bit_identical_and_the_generator_decides(backbone: str) -> None:
+    def run(seed: int) -> list[Tensor]:
+        trunk, head, points = start(backbone)
+        imitate(trunk, head, points, to_values(bump()), QUICK, generator=seeded(seed))
+        return [*(p.detach() for p in trunk.parameters()), head.detach()]
+
+    first, again, other = run(1), run(1), run(2)
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not any(torch.equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_every_pixel_is_seen_once_per_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    run = Sweep.run
+
+    def watch(self: Sweep, inputs: Tensor, values: Tensor, **wishes: bool) -> Gradient:
+        seen.append(inputs)
+        return run(self, inputs, values, **wishes)
+
+    monkeypatch.setattr(Sweep, "run", watch)
+    trunk, head, points = start()
+    imitate(trunk, head, points, to_values(bump()), ImitationSettings(passes=12, batch=64), generator=seeded(1))
+    assert [len(part) for part in seen] == [64] * 48
+    for turn in range(12):
+        whole = torch.cat(seen[4 * turn : 4 * turn + 4])
+        assert len(torch.unique(whole, dim=0)) == len(points)
+    assert not torch.equal(seen[0], seen[4])
+
+
+def test_steps_are_passes_over_batches() -> None:
+    assert [ImitationSettings(passes=p, batch=4096).steps(512 * 512) for p in (0, 1, 2.5, 8)] == [0, 64, 160, 512]
+    assert ImitationSettings(passes=10, batch=100).steps(256) == 40
+
+
+def test_small_images_get_smaller_batches_and_no_fewer_steps() -> None:
+    for passes, points in ((1, 256), (8, 32 * 32), (0.5, 64 * 64)):
+        settings = ImitationSettings(passes=passes, batch=4096)
+        assert settings.batch_for(points) <= points
+        assert LEAST_STEPS <= settings.steps(points) < 1.2 * LEAST_STEPS
+        assert settings.steps(points) * settings.batch_for(points) == pytest.approx(passes * points, rel=0.05)
+    assert ImitationSettings(passes=100, batch=50).batch_for(20) == 20
+
+
+def test_step_length_falls_by_a_cosine_to_the_final_one() -> None:
+    settings = ImitationSettings(final=0.1)
+    assert settings.factor(0, 40) == 1.0
+    assert settings.factor(10, 40) == pytest.approx(0.1 + 0.9 * (0.5 + 0.25 * math.sqrt(2)))
+    assert settings.factor(40, 40) == pytest.approx(0.1)
+    assert settings.factor(0, 0) == 1.0
+    flat = ImitationSettings(final=1.0)
+    assert {flat.factor(step, 9) for step in range(10)} == {1.0}
+
+
+def test_no_pass_leaves_the_trunk_alone() -> None:
+    trunk, head, points = start()
+    before = [p.detach().clone() for p in trunk.parameters()]
+    values = to_values(bump())
+    imitate(trunk, head, points, values, ImitationSettings(passes=0), generator=seeded())
+    assert all(torch.equal(old, new) for old, new in zip(before, trunk.parameters(), strict=True))
+    assert torch.equal(head, best_head(trunk.features(points), values))
 
 
 def test_imitation_ends_when_told_to() -> None:
-    trunk, points = small_trunk()
-    head = nn.Parameter(random_head(32, 1, 10.0, seeded()))
-    seen = []
+    trunk, head, points = start()
+    seen, errors = [], []
+    values = to_values(bump())
 
     def after_step(step: int) -> bool:
         seen.append(step)
+        errors.append(mean_error(trunk, head, points, values))
         return step < 3
 
-    settings = ImitationSettings(steps=60, batch=64)
-    imitate(trunk, head, points, to_values(bump()), settings, generator=seeded(), after_step=after_step)
+    imitate(trunk, head, points, values, QUICK, generator=seeded(), after_step=after_step)
     assert seen == [1, 2, 3]
+    # Trunk and head are those of each step, and what is left is what was there last.
+    assert len(set(errors)) == 3
+    assert mean_error(trunk, head, points, values) == errors[-1]
+
+
+@pytest.mark.parametrize("backbone", ["siren", "gauss", "hash"])
+@pytest.mark.parametrize("poison", [math.nan, math.inf, 1e3])
+@pytest.mark.parametrize("at", [0, 7, 59], ids=["first", "middle", "last"])
+def test_a_step_that_explodes_does_not_ruin_the_fit(
+    monkeypatch: pytest.MonkeyPatch, backbone: str, poison: float, at: int
+) -> None:
+    run, step = Sweep.run, NaturalGradient.step
+    sweeps: list[int] = []
+    exploded: list[int] = []
+
+    def count(self: Sweep, inputs: Tensor, values: Tensor, **wishes: bool) -> Gradient:
+        sweeps.append(1)
+        return run(self, inputs, values, **wishes)
+
+    def explode(self: NaturalGradient, gradient: Gradient, factor: float = 1.0) -> None:
+        step(self, gradient, factor)
+        if len(sweeps) == at + 1:
+            exploded.append(1)
+            for tensor in (*self.layers.tensors(), *trunk.encoding_parameters()):
+                tensor.data.mul_(poison)
+
+    trunk, head, points = start(backbone)
+    values = to_values(bump())
+    before = alone(trunk, points, values)
+    monkeypatch.setattr(Sweep, "run", count)
+    monkeypatch.setattr(NaturalGradient, "step", explode)
+    imitate(trunk, head, points, values, QUICK, generator=seeded(1))
+    assert (len(exploded), len(sweeps)) == (1, 60)
+    assert all(bool(t.isfinite().all()) for t in (*trunk.parameters(), head))
+    assert mean_error(trunk, head, points, values) < 0.3 * before
+
+
+@pytest.mark.parametrize("level", [0.0, 0.7, 1e-20])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_an_image_without_structure_is_met(backbone: str, level: float) -> None:
+    trunk, head, points = start(backbone)
+    values = torch.full((256, 1), level)
+    imitate(trunk, head, points, values, QUICK, generator=seeded(1))
+    assert mean_error(trunk, head, points, values) <= 1e-10 * level**2
+    assert all(bool(t.isfinite().all()) for t in (*trunk.parameters(), head))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"passes": -1.0}, "passes of 0 or more"),
+        ({"batch": 0}, "batch of 1 or more"),
+        ({"final": 1.5}, "final from 0 to 1"),
+        ({"precision": "half"}, "'half' is not one of auto, float32"),
+    ],
+)
+def test_nonsense_settings(settings: dict[str, float | str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ImitationSettings(**settings)

@@ -1,0 +1,85 @@
+"""How many threads a command computes with, and how they wait for one another."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+from pathlib import Path
+
+#: Idle OpenMP workers sleep at once: GNU's runtime (torch's Linux builds), then LLVM's and Intel's (the other builds).
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
+#: Any of these in the environment means that the user has decided how threads wait.
+DECIDED = (*WAITING, "GOMP_SPINCOUNT")
+
+
+def wait_passively() -> None:
+    """Let idle threads sleep instead of spin; the runtime reads this once, when torch is first imported.
+
+    By default a worker without work turns in a loop for some milliseconds in case more comes. Two processes on the
+    same cores then lose whole time slices to loops that compute nothing.
+    """
+    if not any(name in os.environ for name in DECIDED):
+        os.environ.update(WAITING)
+
+
+def machine_threads() -> int:
+    """Threads the machine can run at once."""
+    return os.cpu_count() or 1
+
+
+def granted_threads(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Threads this process may run at once: its CPU affinity, or its container's quota where that is smaller.
+
+    Parameters
+    ----------
+    quota : Path
+        File of two words, microseconds of processor time per period (or ``max``) and the period; may be missing.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine_threads()
+    try:
+        time, period = quota.read_text().split()
+        # Rounded down: a thread beyond the quota is suspended, and all the others wait for it.
+        return max(1, min(affinity, int(time) // int(period)))
+    except (OSError, ValueError):
+        return affinity
+
+
+def parse_threads(text: str) -> int:
+    """Read a number of threads that this machine has.
+
+    Examples
+    --------
+    >>> parse_threads("1")
+    1
+    """
+    most = machine_threads()
+    wanted = f"1 to {most}" if most > 1 else "1"
+    try:
+        count = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number. Give {wanted}, or leave it out.") from error
+    if not 1 <= count <= most:
+        raise argparse.ArgumentTypeError(
+            f"{count} threads were asked for; this machine runs {wanted}. Give that, or leave it out."
+        )
+    return count
+
+
+@functools.cache
+def _own_choice() -> int:
+    # Asked once, before anything is set: torch leaves out hyperthreads and heeds OMP_NUM_THREADS.
+    import torch
+
+    return torch.get_num_threads()
+
+
+def use_threads(count: int | None) -> int:
+    """Set the threads of torch's operations, by default to what this process is granted; give what was set."""
+    import torch
+
+    own = _own_choice()
+    chosen = min(granted_threads(), own) if count is None else count
+    torch.set_num_threads(chosen)
+    return chosen

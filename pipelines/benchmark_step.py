@@ -1,0 +1,134 @@
+"""How close a training step comes to what the machine can do: its useful operations over the matrix-product rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from medinr.pipelines.devices import open_device, wait_for
+from medinr.pipelines.peak_memory import peak_memory
+from medinr.pipelines.record import versions
+from rich.table import Table
+from torch import Tensor
+
+from medinr.baselines.strainer import PublishedRecipe
+from medinr.errors import OutputExistsError
+from medinr.inr.coordinates import plane_coordinates
+from medinr.inr.natural import NaturalGradient, NaturalSettings
+from medinr.inr.network import Trunk, TrunkSettings, random_head
+from medinr.inr.precision import has_fast_bfloat16, reduced_products
+from medinr.inr.sweep import Layers, Sweep
+from medinr.io.atomic import write_json
+
+#: Shapes (rows, inner, columns) of the products whose best rate counts as the machine's.
+SHAPES = ((1024, 256, 256), (2048, 256, 256), (8192, 256, 256), (2048, 2048, 2048))
+
+#: Timings of which the shortest counts: neighbours only ever make it longer.
+REPEATS = 7
+
+
+def useful_operations(settings: TrunkSettings, points: int, heads: int = 1) -> float:
+    """Floating-point operations of a gradient step that no rearrangement can avoid.
+
+    A product forward and two backward per layer; sines, sums and whatever is computed twice do not count.
+    """
+    width = settings.width
+    weights = settings.inputs * width + (settings.depth - 1) * width**2 + width * heads
+    # The first layer has nothing to send further back.
+    return 2.0 * points * (3 * weights - settings.inputs * width)
+
+
+def _shortest(work: Callable[[], Any]) -> float:
+    work()
+    times = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def matrix_rate(device: torch.device) -> float:
+    """Best measured float32 matrix-product rate in operations a second, over `SHAPES`."""
+    rates = []
+    for rows, inner, columns in SHAPES:
+        a, b = torch.randn(rows, inner, device=device), torch.randn(inner, columns, device=device)
+        out = torch.empty(rows, columns, device=device)
+        count = max(1, int(2e10 / (2 * rows * inner * columns)))
+
+        def work(a: Tensor = a, b: Tensor = b, out: Tensor = out, count: int = count) -> None:
+            for _ in range(count):
+                torch.mm(a, b, out=out)
+            wait_for(device)
+
+        rates.append(2 * rows * inner * columns * count / _shortest(work))
+    return max(rates)
+
+
+def benchmark_step(size: int, out: Path, *, device: str = "cpu", overwrite: bool = False) -> Table:
+    """Time one step over all pixels of a ``size x size`` image on several code paths.
+
+    Parameters
+    ----------
+    size : int
+    out : Path
+        Gets ``step.json``.
+    device : str
+
+    Returns
+    -------
+    rich.table.Table
+    """
+    path = out / "step.json"
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    place = open_device(device)
+    settings = TrunkSettings()
+    generator = torch.Generator().manual_seed(0)
+    trunk = Trunk(settings, generator).to(place)
+    points = plane_coordinates((size, size), (1.0, 1.0), size / 2).to(place)
+    values = torch.rand(len(points), 1, generator=generator).to(place)
+    head = random_head(settings.width, 1, settings.omega, generator).to(place)
+    layers = Layers.of(trunk, head)
+    sweep, mover = Sweep(layers), NaturalGradient(layers, NaturalSettings())
+    mover.step(sweep.run(points, values, curvature=True), 0.0)
+
+    def step() -> None:
+        mover.step(sweep.run(points, values), 0.0)
+        wait_for(place)
+
+    def reduced() -> None:
+        with reduced_products():
+            step()
+
+    rate = matrix_rate(place)
+    found = {"medinr, float32": (_shortest(step), peak_memory())}
+    if has_fast_bfloat16(place):
+        found["medinr, bfloat16 products"] = (_shortest(reduced), peak_memory())
+    published = PublishedRecipe(trunk, points, values)
+    found["published recipe"] = (_shortest(published.step_as_published), peak_memory())
+
+    operations = useful_operations(settings, len(points))
+    table = Table(
+        title=f"One step, {size} x {size}, {place}, {torch.get_num_threads()} threads: "
+        f"{operations / 1e9:.0f} GFLOP useful, float32 products at {rate / 1e9:.0f} GFLOP/s"
+    )
+    for column in ("code path", "seconds", "share of the product rate", "peak memory so far"):
+        table.add_column(column, justify="left" if column == "code path" else "right")
+    for name, (seconds, memory) in found.items():
+        table.add_row(name, f"{seconds:.3f}", f"{operations / seconds / rate:.0%}", f"{memory / 2**20:.0f} MiB")
+    facts = {
+        "size": size,
+        "threads": torch.get_num_threads(),
+        "operations": operations,
+        "product_rate": rate,
+        "paths": {
+            name: {"seconds": s, "share": operations / s / rate, "peak_bytes": m} for name, (s, m) in found.items()
+        },
+        "versions": versions(),
+    }
+    write_json(path, facts, overwrite=True)
+    return table
