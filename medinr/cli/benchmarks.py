@@ -40,12 +40,14 @@ def _step(options: argparse.Namespace, announce: Announce) -> Any:
 
 
 def _volume(options: argparse.Namespace, announce: Announce) -> Any:
+    from medinr.io.scan import read_scan
     from medinr.pipelines.benchmark_volume import benchmark_volume
     from medinr.pipelines.cases import excerpt
 
+    scan = options.scan or excerpt("brain_mr", "patient20_study2_FLAIR.nii.gz")
     return benchmark_volume(
-        options.scan or excerpt("brain_mr", "patient20_study2_FLAIR.nii.gz"),
-        options.slices or (),
+        scan,
+        options.slices or tuple(range(read_scan(scan, modality="MR").shape[0])),
         options.size or 256,
         options.singles,
         options.trunk,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from medinr.inr.network import Trunk
+from medinr.inr.workers import Workers
 
 #: Points per piece: two layers of 256 features at once fit a core's second-level cache.
 PIECE = 1024
@@ -107,9 +108,29 @@ class Gradient:
     input_factors: list[Tensor]
     output_factors: list[Tensor]
 
+    def tensors(self) -> list[Tensor]:
+        """All sums over points, for adding up."""
+        return [
+            self.squared_error,
+            *self.weights,
+            *self.biases,
+            self.head,
+            *self.input_factors,
+            *self.output_factors,
+        ]
+
+
+class _Buffers:
+    """What one thread needs for a piece."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.outputs = [w.new_empty(PIECE, len(w)) for w in layers.weights]
+        self.slopes = [w.new_empty(PIECE, len(w)) for w in layers.weights]
+        self.back = [torch.empty_like(self.slopes[0]) for _ in range(2)]
+
 
 class Sweep:
-    """Sweeps over points with buffers that are allocated once.
+    """Sweeps over points, every thread with pieces and buffers of its own.
 
     Parameters
     ----------
@@ -119,9 +140,9 @@ class Sweep:
 
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
-        self._outputs = [w.new_empty(PIECE, len(w)) for w in layers.weights]
-        self._slopes = [w.new_empty(PIECE, len(w)) for w in layers.weights]
-        self._back = [torch.empty_like(self._slopes[0]) for _ in range(2)]
+        self._workers = Workers()
+        alone = layers.head.device.type != "cpu"
+        self._buffers = [_Buffers(layers) for _ in range(1 if alone else self._workers.count)]
 
     @torch.no_grad()
     def run(self, inputs: Tensor, values: Tensor, *, curvature: bool = False, wants_inputs: bool = False) -> Gradient:
@@ -141,21 +162,21 @@ class Sweep:
         -------
         Gradient
         """
-        layers, n, heads = self.layers, len(inputs), values.shape[1]
-        found = Gradient(
-            values.new_zeros(heads),
-            [torch.zeros_like(w) for w in layers.weights],
-            [torch.zeros_like(b) for b in layers.biases],
-            torch.zeros_like(layers.head),
-            torch.empty_like(inputs) if wants_inputs else None,
-            [values.new_zeros(w.shape[1] + 1, w.shape[1] + 1) for w in [*layers.weights, layers.head[:-1].T]]
-            if curvature
-            else [],
-            [w.new_zeros(len(w), len(w)) for w in layers.weights] if curvature else [],
-        )
-        for start in range(0, n, PIECE):
-            part = slice(start, min(start + PIECE, n))
-            self._piece(inputs[part], values[part], found, part)
+        n, heads = len(inputs), values.shape[1]
+        back = torch.empty_like(inputs) if wants_inputs else None
+        pieces = [slice(start, min(start + PIECE, n)) for start in range(0, n, PIECE)]
+        shares = [(pieces[k :: len(self._buffers)], buffers) for k, buffers in enumerate(self._buffers)]
+
+        def sweep(share: tuple[list[slice], _Buffers]) -> Gradient:
+            part = self._nothing(values, back, curvature)
+            for piece in share[0]:
+                self._piece(inputs[piece], values[piece], part, piece, share[1])
+            return part
+
+        found, *others = self._workers.map(sweep, [share for share in shares if share[0]])
+        for other in others:
+            for mine, more in zip(found.tensors(), other.tensors(), strict=True):
+                mine.add_(more)
         for tensor in [found.squared_error, *found.weights, *found.biases, found.head, *found.input_factors]:
             tensor.div_(n)
         if found.inputs is not None:
@@ -168,11 +189,24 @@ class Sweep:
             factor.mul_(heads / n)
         return found
 
-    def _piece(self, inputs: Tensor, values: Tensor, found: Gradient, part: slice) -> None:
+    def _nothing(self, values: Tensor, back: Tensor | None, curvature: bool) -> Gradient:
+        layers = self.layers
+        fans = [w.shape[1] for w in layers.weights] + [len(layers.head) - 1]
+        return Gradient(
+            values.new_zeros(values.shape[1]),
+            [torch.zeros_like(w) for w in layers.weights],
+            [torch.zeros_like(b) for b in layers.biases],
+            torch.zeros_like(layers.head),
+            back,
+            [values.new_zeros(fan + 1, fan + 1) for fan in fans] if curvature else [],
+            [w.new_zeros(len(w), len(w)) for w in layers.weights] if curvature else [],
+        )
+
+    def _piece(self, inputs: Tensor, values: Tensor, found: Gradient, part: slice, buffers: _Buffers) -> None:
         layers, n = self.layers, len(inputs)
         h = inputs
         for layer, (weight, bias) in enumerate(zip(layers.weights, layers.biases, strict=True)):
-            slope, output = self._slopes[layer][:n], self._outputs[layer][:n]
+            slope, output = buffers.slopes[layer][:n], buffers.outputs[layer][:n]
             torch.addmm(bias, h, weight.T, out=slope)
             layers.trunk.activation.evaluate(slope, output)
             h = output
@@ -184,13 +218,13 @@ class Sweep:
         curvature = bool(found.output_factors)
         length = error.norm(dim=1, keepdim=True).clamp_min(TINY) if curvature else None
         sent = error if length is None else error / length
-        backs = [b[:n] for b in self._back]
+        backs = [b[:n] for b in buffers.back]
         back = torch.mm(sent, layers.head[:-1].T, out=backs[0])
         if curvature:
             _add_gram(found.input_factors[-1], h)
         for layer in range(len(layers.weights) - 1, -1, -1):
-            below = self._outputs[layer - 1][:n] if layer else inputs
-            at = self._slopes[layer][:n].mul_(back)
+            below = buffers.outputs[layer - 1][:n] if layer else inputs
+            at = buffers.slopes[layer][:n].mul_(back)
             if length is not None:
                 found.output_factors[layer].addmm_(at.T, at)
                 _add_gram(found.input_factors[layer], below)
