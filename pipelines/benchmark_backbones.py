@@ -15,13 +15,13 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from rich.table import Table
 from torch import Tensor, nn
 
 from medinr.config import find_manifest
 from medinr.data.dataset import TrainingSlices, load_training_slices
-from medinr.errors import ConfigError, OutputExistsError
+from medinr.errors import ConfigError
 from medinr.evaluate.metrics import psnr
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.natural import NaturalSettings
@@ -146,9 +146,7 @@ def benchmark_backbones(
     ConfigError
         When a backbone has no recipe, or no second subject is there.
     """
-    path = out / "backbones.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "backbones.json", overwrite)
     if unknown := set(backbones) - set(RECIPES):
         raise ConfigError(f"Backbone {min(unknown)!r} is not one of {', '.join(RECIPES)}.")
     training, unseen = split_by_subject(manifest, size, slices, held_out, held_out_slices)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from medinr.pipelines.cases import Case, cases
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from medinr.pipelines.slices import Start, open_trunk, problem_for
 from rich.table import Table
 from torch import Tensor
@@ -21,7 +21,6 @@ from torch import Tensor
 from medinr.config import load_config
 from medinr.config.schema import ReconstructConfig
 from medinr.data.simulate import simulate
-from medinr.errors import OutputExistsError
 from medinr.evaluate.metrics import psnr
 from medinr.io.atomic import write_json
 from medinr.solve.fit import FitSettings, fit
@@ -77,9 +76,7 @@ def benchmark_drawdown(
     -------
     rich.table.Table
     """
-    path = out / "drawdown.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "drawdown.json", overwrite)
     start = open_trunk(trunk, "MR")
     found: dict[str, dict[str, list[float]]] = {"medinr": {}, "published recipe": {}}
     falls: dict[str, dict[str, list[float]]] = {"medinr": {}, "published recipe": {}}

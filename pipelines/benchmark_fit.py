@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from medinr.pipelines.cases import Case, cases
 from medinr.pipelines.devices import open_device, wait_for
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from medinr.pipelines.slices import Start, open_trunk
 from rich.table import Table
 from torch import Tensor
@@ -27,7 +27,6 @@ from torch import Tensor
 from medinr.baselines.strainer import PublishedRecipe
 from medinr.config import load_config
 from medinr.config.schema import ReconstructConfig
-from medinr.errors import OutputExistsError
 from medinr.evaluate.metrics import psnr
 from medinr.inr.coordinates import plane_coordinates
 from medinr.io.atomic import write_json
@@ -113,9 +112,7 @@ def benchmark_fit(
     -------
     rich.table.Table
     """
-    path = out / "fit.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "fit.json", overwrite)
     out.mkdir(parents=True, exist_ok=True)
     place, start = open_device(device), open_trunk(trunk, "MR")
     start.trunk.to(place)
@@ -205,22 +202,22 @@ def _curve(case: Case, start: Start, plan: str, place: torch.device) -> Curve:
 def _table(races: list[Race], size: int, trunk: str) -> Table:
     threads = torch.get_num_threads()
     table = Table(title=f"Seconds to a PSNR, {size} x {size}, {threads} threads, trunk {trunk}")
-    for column in ("slice", "level", "medinr", "published recipe", "ratio"):
-        table.add_column(column, justify="left" if column == "slice" else "right")
+    for column in ("", "medinr", "published recipe", "ratio"):
+        table.add_column(column, justify="right" if column else "left")
     for race in races:
+        table.add_row(race.label)
         for level, ours, theirs in race.rows():
-            table.add_row(race.label, level, _said(ours), _said(theirs), _said(_ratio(ours, theirs)))
-        moment = 10 * race.recipe_seconds
-        ours, theirs = race.after_ten_steps()
-        table.add_row(
-            race.label, f"at {moment:.1f} s", f"{ours:.1f} dB", f"{theirs:.1f} dB", f"{ours - theirs:+.1f} dB"
-        )
+            table.add_row(f"  {level}", _said(ours), _said(theirs), _said(_ratio(ours, theirs)))
+        reached, recipe = race.after_ten_steps()
+        moment = f"  at {10 * race.recipe_seconds:.1f} s"
+        table.add_row(moment, f"{reached:.1f} dB", f"{recipe:.1f} dB", f"{reached - recipe:+.1f} dB")
         table.add_section()
+    table.add_row("median")
     for row in range(len(LEVELS) + 1):
         ratios = [_ratio(*race.rows()[row][1:]) for race in races]
-        known = [r for r in ratios if r is not None]
-        level = f"{LEVELS[row]:.0f} dB" if row < len(LEVELS) else "its last"
-        table.add_row("median", level, "", "", _said(statistics.median(known) if len(known) == len(ratios) else None))
+        known = [ratio for ratio in ratios if ratio is not None]
+        level = f"{LEVELS[row]:.0f} dB" if row < len(LEVELS) else "the recipe's last"
+        table.add_row(f"  {level}", "", "", _said(statistics.median(known) if len(known) == len(ratios) else None))
     return table
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import torch
 from medinr.pipelines.peak_memory import peak_memory
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from rich.table import Table
 from torch import Tensor
 
 from medinr.config.shipped import find_manifest
 from medinr.data.dataset import load_training_slices
-from medinr.errors import OutputExistsError
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.pretrain import PretrainSettings, pretrain
 from medinr.io.atomic import write_json
@@ -47,9 +46,7 @@ def benchmark_pretrain(manifest: str, count: int, size: int, out: Path, *, overw
     -------
     rich.table.Table
     """
-    path = out / "pretrain.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "pretrain.json", overwrite)
     spacing = FIELD / size
     scans = read_manifest(find_manifest(manifest))
     slices = load_training_slices(

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from medinr.pipelines.devices import open_device, wait_for
 from medinr.pipelines.peak_memory import peak_memory
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from rich.table import Table
 from torch import Tensor
 
 from medinr.baselines.strainer import PublishedRecipe
-from medinr.errors import OutputExistsError
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.natural import NaturalGradient, NaturalSettings
 from medinr.inr.network import Trunk, TrunkSettings, random_head
@@ -82,9 +81,7 @@ def benchmark_step(size: int, out: Path, *, device: str = "cpu", overwrite: bool
     -------
     rich.table.Table
     """
-    path = out / "step.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "step.json", overwrite)
     place = open_device(device)
     settings = TrunkSettings()
     generator = torch.Generator().manual_seed(0)

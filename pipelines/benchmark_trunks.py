@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from rich.table import Table
 from torch import Tensor, nn
 
 from medinr.config.shipped import find_manifest
 from medinr.data.dataset import load_training_slices
-from medinr.errors import ManifestError, OutputExistsError
+from medinr.errors import ManifestError
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk, TrunkSettings, random_head
 from medinr.inr.optimise import OptimiserSettings
@@ -63,9 +63,7 @@ def benchmark_trunks(
     -------
     rich.table.Table
     """
-    path = out / "trunks.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "trunks.json", overwrite)
     scans = read_manifest(find_manifest(manifest))
     train = scans.select(split="train")
     subjects = sorted({row.subject for row in train if row.modality == "MR"})

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from medinr.pipelines.peak_memory import peak_memory
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 from medinr.pipelines.slices import exported, open_trunk, problem_for
 from numpy.typing import NDArray
 from rich.table import Table
@@ -25,7 +25,7 @@ from medinr.config.schema import ReconstructConfig
 from medinr.data.acquisition import operator_for
 from medinr.data.orient import standard_orientation
 from medinr.data.simulate import simulate
-from medinr.errors import ConfigError, OutputExistsError
+from medinr.errors import ConfigError
 from medinr.evaluate.metrics import psnr
 from medinr.io.atomic import write_json
 from medinr.io.scan import read_scan
@@ -89,9 +89,7 @@ def benchmark_volume(
     ConfigError
         When ``singles`` is not between 1 and the number of slices.
     """
-    path = out / "volume.json"
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    path = new_result(out, "volume.json", overwrite)
     if not 1 <= singles <= len(slices):
         raise ConfigError(f"Of {len(slices)} slices between 1 and {len(slices)} can be fitted alone; got {singles}.")
     announce(f"{len(slices)} slices jointly ...")

@@ -18,11 +18,25 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from medinr.errors import CheckpointError
+from medinr.errors import CheckpointError, OutputExistsError
 from medinr.io.atomic import atomic_path, write_text
 from medinr.solve.joint import Guide
 from medinr.solve.solution import Solution, Step
 from medinr.tensors import read_tensors, write_tensors
+
+
+def new_result(out: Path, name: str, overwrite: bool) -> Path:
+    """Path of a result in a folder.
+
+    Raises
+    ------
+    OutputExistsError
+        When it is there already and may not be replaced.
+    """
+    path = out / name
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
+    return path
 
 
 @dataclass(frozen=True, eq=False)

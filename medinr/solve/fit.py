@@ -145,6 +145,7 @@ def fit(
     if settings.steps > 0:
         start = record.last
         record.watch.begin(start)
+        record.interval = 1
         _explain(state, record, settings, start)
     reason, stopped_at = record.settle()
     image = _finish(state, prior, settings)

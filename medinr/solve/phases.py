@@ -57,6 +57,7 @@ class Record:
         self.watch = HeldOutWatch(stopping)
         self.watching = any(split.watched for split in state.splits)
         self.best = state.weights()
+        self.interval = 1
         self.rows: list[list[Step]] = [[] for _ in state.splits]
         self._spent = [0.0] * len(state.splits) if spent is None else list(spent)
         self._started, self._outside = time.perf_counter(), 0.0
@@ -93,7 +94,7 @@ class Record:
         if self.watch.update(step, sum(watched) / len(watched)):
             self.best = self.state.weights()
             return True
-        return not self.watch.exhausted(step)
+        return not self.watch.exhausted(step, self.interval)
 
     def settle(self) -> tuple[str, int]:
         """Go back to the best weights; say why the fit stopped, and at which step they were."""
@@ -101,7 +102,7 @@ class Record:
             return f"all {self.last} steps were done", self.last
         self.state.restore(self.best)
         best = self.watch.best_step
-        if not self.watch.exhausted(self.last):
+        if not self.watch.exhausted(self.last, self.interval):
             return f"all {self.last} steps were done", best
         return (
             f"held-out measurements were explained best at step {best} and no better in {self.last - best} steps since"
@@ -132,6 +133,7 @@ def imitate_targets(
     """Teach the network the targets of all its slices, looking at the held-out measurements now and then."""
     steps = settings.steps(len(state.points))
     look_every = max(1, steps // LOOKS)
+    record.interval = look_every
 
     def after_step(step: int) -> bool:
         record.observe(step, lambda: torch.no_grad()(state.render)()[0])

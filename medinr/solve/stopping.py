@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from medinr.errors import ConfigError
 
+#: Looks in a row without improvement before a fit ends: a single one may be worse by chance.
+FEWEST_LOOKS = 3
+
 
 @dataclass(frozen=True)
 class StoppingSettings:
@@ -50,7 +53,8 @@ class HeldOutWatch:
             return True
         return False
 
-    def exhausted(self, step: int) -> bool:
-        """Whether patience has run out."""
+    def exhausted(self, step: int, interval: int = 1) -> bool:
+        """Whether patience has run out: in steps, and never before `FEWEST_LOOKS` looks ``interval`` steps apart."""
         s = self.settings
-        return step >= s.at_least and step - max(self.best_step, self.first) >= s.patience
+        patience = max(s.patience, FEWEST_LOOKS * interval)
+        return step >= s.at_least and step - max(self.best_step, self.first) >= patience

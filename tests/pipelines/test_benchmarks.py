@@ -61,7 +61,7 @@ def test_fit_benchmark_writes_what_it_prints(tmp_path):
     assert len(found["recipe_psnr"]) == 12
     assert set(found["medinr"]) == {"fit_image", "fit_image_exact"}
     assert found["medinr"]["fit_image_exact"][-1][2] > 40
-    assert table.row_count == 5 + 4
+    assert table.row_count == (1 + 5) + (1 + 4)
     with pytest.raises(OutputExistsError, match=r"fit.json exists.*--overwrite"):
         benchmark_fit("excerpts", 1, 24, "brain_mr", 11, tmp_path)
 

@@ -138,3 +138,13 @@ def test_watch_never_ends_before_its_least_step():
 def test_held_out_fraction_must_leave_the_larger_part(fraction):
     with pytest.raises(ConfigError, match=r"fraction from 0 to below 0\.5"):
         StoppingSettings(held_out=fraction)
+
+
+def test_one_bad_look_ends_nothing():
+    watch = HeldOutWatch(StoppingSettings(patience=30, at_least=20))
+    watch.update(64, 1.0)
+    watch.update(128, 1.1)
+    assert watch.exhausted(128)
+    assert not watch.exhausted(128, interval=64)
+    assert not watch.exhausted(255, interval=64)
+    assert watch.exhausted(256, interval=64)
