@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from medinr.config.shipped import find_manifest
 from medinr.data.dataset import load_training_slices
 from medinr.errors import ManifestError
+from medinr.evaluate.metrics import psnr
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk, TrunkSettings, random_head
 from medinr.inr.optimise import OptimiserSettings
@@ -96,8 +97,8 @@ def benchmark_trunks(
     for name, (scans_, optimiser) in plans.items():
         announce(f"{name} ...")
         trained = pretrain(scans_, points, PretrainSettings(steps=steps, optimiser=optimiser))
-        psnr = sum(trained.psnr) / len(trained.psnr)
-        rows.append({"trunk": name, "trained": psnr, **_judge(trained.trunk, points, judged)})
+        mean = sum(trained.psnr) / len(trained.psnr)
+        rows.append({"trunk": name, "trained": mean, **_judge(trained.trunk, points, judged)})
     facts = {"size": size, "steps": steps, "judged": judge, "rows": rows, "versions": versions()}
     write_json(path, facts, overwrite=True)
     table = Table(
@@ -113,19 +114,19 @@ def benchmark_trunks(
 
 def _judge(trunk: Trunk, points: Tensor, images: Tensor) -> dict[str, float]:
     found = {"head": 0.0, "fitted": 0.0}
+    features = trunk.features(points)
     for image in images:
         values = image.reshape(-1, 1)
-        features = trunk.features(points)
-        found["head"] += _psnr(features @ best_head(features, values), values) / len(images)
+        found["head"] += _score(features @ best_head(features, values), values) / len(images)
         mine = copy.deepcopy(trunk)
         head = nn.Parameter(random_head(mine.width, 1, mine.settings.omega, torch.Generator().manual_seed(0)))
         imitate(
             mine, head, points, values, ImitationSettings(passes=PASSES), generator=torch.Generator().manual_seed(0)
         )
         with torch.no_grad():
-            found["fitted"] += _psnr(mine.render(points, head), values) / len(images)
+            found["fitted"] += _score(mine.render(points, head), values) / len(images)
     return found
 
 
-def _psnr(found: Tensor, wanted: Tensor) -> float:
-    return float(10 * torch.log10(wanted.max() ** 2 / (found - wanted).square().mean()))
+def _score(found: Tensor, wanted: Tensor) -> float:
+    return float(psnr(found.numpy(), wanted.numpy(), float(wanted.max())))

@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medinr.pipelines.record import versions
+from medinr.pipelines.record import new_result, versions
 
 from medinr.config import PretrainConfig, find_manifest
 from medinr.data.dataset import ScannedSlices, TrainingSlices, load_scanned_slices, load_training_slices
-from medinr.errors import OutputExistsError
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.pretrain import pretrain as train_trunk
 from medinr.io.manifest import read_manifest
@@ -55,13 +54,11 @@ def pretrain(
     -------
     TrunkCard
     """
-    path = out / f"{config.name}.safetensors"
+    path = new_result(out, f"{config.name}.safetensors", overwrite)
     unfinished = {part: out / f"{config.name}.{part}.checkpoint" for part in ("trunk", "prior")}
     if overwrite:
         for checkpoint in unfinished.values():
             checkpoint.unlink(missing_ok=True)
-    elif path.exists():
-        raise OutputExistsError(f"{path} exists. Choose another --out, or replace it with --overwrite.")
     manifest = read_manifest(find_manifest(config.manifest, near))
     choice: dict[str, Any] = {
         "split": config.split,
