@@ -23,8 +23,16 @@ from medinr.solve.head import solve_head
 #: Ridge of the head, relative to the mean of the normal matrix's diagonal.
 RIDGE = 1e-8
 
-#: Steps an imitation has at least, however small the image.
+#: Steps an imitation has at least, however small the image. They are cheap there, and fewer pixels a step would not do:
+#: a step that knows only some hundred pixels fits them at the cost of all others, and the image falls back by decibels.
 LEAST_STEPS = 40
+
+#: First steps that are tried before they are believed. The closed-form head fits the trunk's old features to the image
+#: best, so any move of the trunk loses something first, and the curvature of a network about to change is a poor guide.
+TRIED_STEPS = 4
+
+#: Times a tried step is halved before it is not taken at all.
+HALVINGS = 6
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,10 @@ class ImitationSettings:
     Attributes
     ----------
     passes : float
-        Times every pixel is seen, on average; 0 leaves imitation out.
+        Times every pixel is seen, on average; more often in an image so small that there would be fewer than
+        `LEAST_STEPS` steps. 0 leaves imitation out.
     batch : int
-        Pixels per step at most, drawn anew each time without replacement; a small image gets smaller steps, so that
-        there are `LEAST_STEPS` of them.
+        Pixels per step, drawn anew each time without replacement; all of an image that has no more.
     natural : NaturalSettings
     final : float
         Step length at the end of the cosine schedule, relative to the start.
@@ -65,11 +73,11 @@ class ImitationSettings:
 
     def batch_for(self, points: int) -> int:
         """Pixels per step for an image of so many pixels."""
-        return max(1, min(self.batch, points, int(self.passes * points / LEAST_STEPS)))
+        return min(self.batch, points)
 
     def steps(self, points: int) -> int:
         """Steps for an image of so many pixels."""
-        return math.ceil(self.passes * points / self.batch_for(points)) if self.passes else 0
+        return max(LEAST_STEPS, math.ceil(self.passes * points / self.batch_for(points))) if self.passes else 0
 
     def factor(self, step: int, steps: int) -> float:
         """Step length at ``step`` of ``steps``, relative to the trust region's.
@@ -112,11 +120,40 @@ def _draws(points: int, batch: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(points, generator=generator).split(batch)[: points // batch]
 
 
+def _squared_error(rendered: Tensor, values: Tensor) -> float:
+    return float((rendered - values).square().sum(dim=1).mean())
+
+
+class _Trial:
+    """One step, taken back by halves until the image as it will be seen is better for it.
+
+    Values outside the range of the image are cut: nobody will see them (no magnitude is negative), and an image may
+    get worse within its range while its squared error falls outside. A NaN is never better.
+    """
+
+    def __init__(self, trunk: Trunk, head: nn.Parameter, points: Tensor, values: Tensor) -> None:
+        self.trunk, self.head, self.points, self.values = trunk, head, points, values
+        self.lowest, self.highest = values.amin(dim=0), values.amax(dim=0)
+        self.before = self._seen_error()
+
+    def _seen_error(self) -> float:
+        rendered = self.trunk.features(self.points) @ self.head
+        return _squared_error(rendered.clamp(self.lowest, self.highest), self.values)
+
+    def settle(self, mover: NaturalGradient) -> None:
+        """Shorten the step that ``mover`` just took."""
+        for share in (*[0.5] * HALVINGS, 0.0):
+            mover.layers.write_back(self.head)
+            if self._seen_error() <= self.before:
+                return
+            mover.shorten(share)
+
+
 @torch.no_grad()
 def _end(trunk: Trunk, head: nn.Parameter, points: Tensor, values: Tensor, guard: Guard) -> None:
     """Solve for the head, on weights that the guard has seen: nobody has looked at the last step yet."""
     features = trunk.features(points)
-    if not guard.passes(float((features @ head - values).square().sum(dim=1).mean())):
+    if not guard.passes(_squared_error(features @ head, values)):
         guard.layers.write_back(head)
         features = trunk.features(points)
     head.copy_(best_head(features, values))
@@ -167,7 +204,11 @@ def imitate(
             )
         if guard.passes(float(gradient.squared_error.sum())):
             factor = guard.caution * settings.factor(step, steps)
-            mover.step(gradient, factor)
+            with torch.no_grad():
+                trial = _Trial(trunk, head, points[picked], values[picked]) if step < TRIED_STEPS else None
+                mover.step(gradient, factor)
+                if trial is not None:
+                    trial.settle(mover)
             if tables is not None:
                 _move_tables(tables, inputs, gradient, settings.encoding_rate * factor)
         layers.write_back(head)

@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.natural import NaturalGradient, NaturalSettings
 from medinr.inr.network import BACKBONES, Trunk, TrunkSettings, random_head
 from medinr.inr.sweep import Gradient, Sweep
-from medinr.solve.imitate import LEAST_STEPS, ImitationSettings, best_head, imitate, to_values
+from medinr.solve.imitate import LEAST_STEPS, TRIED_STEPS, ImitationSettings, best_head, imitate, to_values
 
 #: Sixty steps on a quarter of the pixels each.
 QUICK = ImitationSettings(passes=15, batch=64)
@@ -171,13 +172,30 @@ def test_steps_are_passes_over_batches() -> None:
     assert ImitationSettings(passes=10, batch=100).steps(256) == 40
 
 
-def test_small_images_get_smaller_batches_and_no_fewer_steps() -> None:
+def test_small_images_are_seen_whole_at_every_step_and_get_no_fewer_steps() -> None:
     for passes, points in ((1, 256), (8, 32 * 32), (0.5, 64 * 64)):
         settings = ImitationSettings(passes=passes, batch=4096)
-        assert settings.batch_for(points) <= points
-        assert LEAST_STEPS <= settings.steps(points) < 1.2 * LEAST_STEPS
-        assert settings.steps(points) * settings.batch_for(points) == pytest.approx(passes * points, rel=0.05)
+        assert settings.batch_for(points) == points
+        assert settings.steps(points) == LEAST_STEPS
     assert ImitationSettings(passes=100, batch=50).batch_for(20) == 20
+
+
+@pytest.mark.parametrize("trust", [0.1, 3.0, 30.0])
+def test_the_first_steps_never_make_the_image_worse(trust: float) -> None:
+    """Even where the trust region lets a step overshoot: it is halved until it helps."""
+    trunk, head, points = start()
+    values = to_values(bump())
+    bold = ImitationSettings(passes=20, batch=256, natural=NaturalSettings(trust=trust, momentum=0.0))
+    seen = [alone(trunk, points, values)]
+
+    def watch(step: int) -> bool:
+        shown = trunk.render(points, head).detach().clamp(values.min(), values.max())
+        seen.append(float((shown - values).square().mean()))
+        return step < TRIED_STEPS
+
+    imitate(trunk, head, points, values, bold, generator=seeded(1), after_step=watch)
+    assert len(seen) == TRIED_STEPS + 1
+    assert all(later <= earlier for earlier, later in itertools.pairwise(seen))
 
 
 def test_step_length_falls_by_a_cosine_to_the_final_one() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
+from medinr.inr.natural import NaturalSettings
 from medinr.operators import Gaussian, Identity, cartesian_mask, undersampled_fourier
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.imitate import ImitationSettings
@@ -79,7 +80,7 @@ def test_what_the_network_misses_is_known_and_made_up_for(family):
     """The last turns begin at the network's error; turns that know nothing of it would keep it."""
     problems = slices(family)
     guides = [draw_guide(problem, family.prior, SETTINGS) for problem in problems]
-    poor = replace(SETTINGS, imitation=ImitationSettings(passes=0.1))
+    poor = replace(SETTINGS, imitation=ImitationSettings(passes=0.1, natural=NaturalSettings(trust=1e-6)))
     taught = teach(problems, guides, family.trunk, family.length_scale, poor)
     for problem, guide, part, image in zip(problems, guides, taught, images(family), strict=True):
         missed = (part.solution.image - guide.image).abs().square().mean()
