@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS ?= .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench clean
+.PHONY: help demo test lint types format bench peers test-peers clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # torch first and pinned: resolved together with the rest, another build with its accelerator libraries may win.
 $(STAMP): pyproject.toml constraints.txt
@@ -37,5 +38,16 @@ format: $(STAMP) ## bring every file into the common style
 bench: $(STAMP) ## time to 30, 35 and 40 dB against the published recipe, side by side
 	$(BIN)/medinr benchmark fit --out benchmark --overwrite
 
-clean: ## remove .venv, caches and build output
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+# An environment of its own: torchvision wants the build of torch it was made for, which constraints.txt does not pin.
+$(PEERS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -e '.[dev,peers]'
+	touch $@
+
+peers: $(PEERS)/.installed ## install DeepInverse and mrpro beside medinr, in .venv-peers (several GB)
+
+test-peers: $(PEERS)/.installed ## medinr against those libraries, and the examples that need them
+	$(PEERS)/bin/python -m pytest tests/peers tests/docs
+
+clean: ## remove the environments, caches and build output
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

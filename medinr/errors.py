@@ -51,5 +51,9 @@ class LeakageError(InputError):
     """A scan to be evaluated was among the trunk's training scans."""
 
 
+class LibraryError(InputError):
+    """An optional library that a step needs is not installed."""
+
+
 class OutputExistsError(InputError):
     """A finished output stands where a new one would be written."""

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from medinr.pipelines.reconstruct import measure
+from medinr.pipelines.measure import open_measurement
 from medinr.pipelines.slices import Start, open_trunk, problem_for
 from rich.table import Table
 from torch import Tensor
 
 from medinr.config import ReconstructConfig
-from medinr.errors import CheckpointError, ConfigError, InputError
+from medinr.errors import CheckpointError, InputError
 from medinr.inr.coordinates import plane_coordinates
-from medinr.io.measurement import read_measurement
+from medinr.io.raw import is_raw
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
 from medinr.solve.head import ProjectedFeatures, generalised_cross_validation, project_features, solve_head
@@ -92,6 +92,7 @@ def choose(
     *,
     trunks: Sequence[str] = (),
     slices: Sequence[int] | None = None,
+    sidecar: Path | None = None,
     announce: Callable[[str], None] = lambda line: None,
     **reading: Any,
 ) -> tuple[Measurement, tuple[Candidate, ...]]:
@@ -100,13 +101,15 @@ def choose(
     Parameters
     ----------
     source : Path
-        Measurement (.safetensors), or a scan (NIfTI file, DICOM folder) that is measured first.
+        Measurement (.safetensors), raw data, or a scan (NIfTI file, DICOM folder) that is measured first.
     config : ReconstructConfig
         Its task, simulation and seed.
     trunks : sequence of str
         Files to rank beside the shipped trunks.
     slices : sequence of int, optional
         Of the scan; its middle one by default. Of a measurement up to `SLICES_AT_MOST` are looked at.
+    sidecar : Path, optional
+        What a raw file does not say itself.
     announce : callable, optional
         Called with the name of every trunk before it is tried.
     **reading
@@ -134,8 +137,8 @@ def choose(
             raise CheckpointError(
                 f"Trunk {name!r} wants {card.architecture.inputs} coordinates per point; slices have 2. Leave it out."
             )
-    measurement = _measurement(source, config, slices, reading)
-    count = min(SLICES_AT_MOST, measurement.slices) if source.suffix == ".safetensors" else measurement.slices
+    measurement = _measurement(source, config, slices, sidecar, reading)
+    count = min(SLICES_AT_MOST, measurement.slices) if slices is None else measurement.slices
     positions = sorted({round(i) for i in np.linspace(0, measurement.slices - 1, count + 2)[1:-1]})
     problems = [problem_for(measurement, position) for position in positions]
     held = [_draws(problem, config.fit.seed + position) for problem, position in zip(problems, positions, strict=True)]
@@ -159,20 +162,16 @@ def choose(
 
 
 def _measurement(
-    source: Path, config: ReconstructConfig, slices: Sequence[int] | None, reading: dict[str, Any]
+    source: Path,
+    config: ReconstructConfig,
+    slices: Sequence[int] | None,
+    sidecar: Path | None,
+    reading: dict[str, Any],
 ) -> Measurement:
-    if source.suffix != ".safetensors":
-        if slices is None:
-            # One slice tells trunks apart; simulating a whole volume would take longer than all the rest.
-            slices = [read_scan(source, **reading).shape[0] // 2]
-        simulated: Measurement = measure(source, config, slices=slices, **reading)[0]
-        return simulated
-    measurement = read_measurement(source)
-    if measurement.task != config.task:
-        raise ConfigError(
-            f"{source.name} is a measurement of task {measurement.task}; {config.task} was asked for. "
-            f"Say --task {measurement.task}."
-        )
+    if slices is None and source.suffix != ".safetensors" and not is_raw(source):
+        # One slice tells trunks apart; simulating a whole volume would take longer than all the rest.
+        slices = [read_scan(source, **reading).shape[0] // 2]
+    measurement: Measurement = open_measurement(source, config, slices=slices, sidecar=sidecar, **reading)[0]
     return measurement
 
 

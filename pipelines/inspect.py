@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
+from medinr.pipelines.inspect_raw import describe_raw
 
 from medinr.errors import FileError, InputError
 from medinr.io.dicom import list_series
 from medinr.io.hashes import looks_like_dicom
 from medinr.io.manifest import read_manifest
+from medinr.io.raw import is_raw, read_raw
 from medinr.io.scan import read_scan
 from medinr.volume import Volume
 
@@ -21,17 +23,26 @@ from medinr.volume import Volume
 _UNTOLD = ("provenance", "affine", "complex")
 
 
-def inspect(path: Path | str, *, index: int | None = None, series: int | None = None) -> str:
-    """Describe a scan, a folder of series, a manifest or a medinr file.
+def inspect(
+    path: Path | str,
+    *,
+    index: int | None = None,
+    series: int | None = None,
+    sidecar: Path | str | Mapping[str, Any] | None = None,
+) -> str:
+    """Describe a scan, a raw measurement, a folder of series, a manifest or a medinr file.
 
     Parameters
     ----------
     path : Path or str
-        DICOM folder or file, NIfTI, ``.safetensors`` (measurement or trunk) or ``.csv`` (manifest).
+        DICOM folder or file, NIfTI, raw data (see `medinr.io.raw.read_raw`), ``.safetensors`` (measurement or trunk)
+        or ``.csv`` (manifest).
     index : int, optional
         Which volume of a four-dimensional NIfTI file.
     series : int, optional
         Which series of a DICOM folder; all are listed without it.
+    sidecar : Path, str or mapping, optional
+        What a raw file does not say itself.
 
     Returns
     -------
@@ -48,6 +59,11 @@ def inspect(path: Path | str, *, index: int | None = None, series: int | None = 
         return _describe_safetensors(path)
     if path.suffix == ".csv":
         return _describe_manifest(path)
+    if is_raw(path):
+        words: str = describe_raw(read_raw(path, sidecar=sidecar))
+        return words
+    if sidecar is not None:
+        raise FileError(f"{path}: a sidecar explains raw data; this is none.")
     if path.is_dir() or (path.is_file() and looks_like_dicom(path)):
         return _describe_dicom(path, series)
     return describe_volume(read_scan(path, index=index, series=series))

@@ -6,29 +6,26 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from medinr.pipelines.joint import joint_solutions, wants_joint
+from medinr.pipelines.measure import open_measurement
 from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
 from medinr.pipelines.show import reconstruction_figures
-from medinr.pipelines.slices import Start, Truth, exported, naive_image, open_trunk, problem_for, tv_image
+from medinr.pipelines.slices import Start, Truth, exported, naive_image, open_trunk, problems_for, tv_image
 from torch import Tensor
 
 from medinr.config import ReconstructConfig
-from medinr.data.acquisition import operator_for
-from medinr.data.orient import restore_orientation, standard_orientation
-from medinr.data.simulate import simulate
-from medinr.errors import ConfigError, OutputExistsError
-from medinr.evaluate.metrics import data_range
+from medinr.data.orient import restore_orientation
+from medinr.errors import OutputExistsError
 from medinr.io.atomic import write_json
 from medinr.io.dicom_write import write_derived_series
 from medinr.io.hashes import hash_file
-from medinr.io.measurement import read_measurement, write_measurement
+from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
-from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.problem import Problem
@@ -49,7 +46,7 @@ class Reconstruction:
     volume : Volume
         The reconstruction, in the scan's units and orientation.
     truth : Truth or None
-        The scan the measurement was simulated from.
+        The scan the measurement was simulated from, or the image of all raw data where some were left out.
     records : tuple of SliceRecord
     measurement : Measurement
     """
@@ -61,46 +58,30 @@ class Reconstruction:
     measurement: Measurement
 
 
-def measure(
-    source: Path, config: ReconstructConfig, *, slices: Sequence[int] | None = None, **reading: Any
-) -> tuple[Measurement, Truth]:
-    """Simulate the measurement of a scan's slices; the scan itself comes back for comparison."""
-    whole = read_scan(source, **reading)
-    values = np.nan_to_num(np.abs(whole.array) if whole.modality == "MR" else whole.array.real)
-    numbers = list(range(whole.shape[0]) if slices is None else slices)
-    chosen = whole.select(numbers)
-    chosen.require_usable(source.name)
-    upright = standard_orientation(chosen)
-    level = float(np.percentile(values, 99))
-    images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
-    truth = Truth(chosen, images.astype(np.float32), data_range(values, whole.modality))
-    measurement = simulate(config.task, upright, config.simulation, level=level)
-    if upright.affine[:3, 2] @ chosen.affine[:3, 2] < 0:
-        numbers.reverse()
-    return replace(measurement, parameters={**measurement.parameters, "slices": numbers}), truth
-
-
 def reconstruct(
     source: Path,
     out: Path,
     config: ReconstructConfig,
     *,
     slices: Sequence[int] | None = None,
+    sidecar: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     **reading: Any,
 ) -> Reconstruction:
-    """Reconstruct a scan (simulating its measurement first) or a measurement file.
+    """Reconstruct raw data, a scan (simulating its measurement first) or a measurement file.
 
     Parameters
     ----------
     source : Path
-        NIfTI file, DICOM folder, or measurement (.safetensors).
+        Raw data, NIfTI file, DICOM folder, or measurement (.safetensors).
     out : Path
         Folder for everything that is made; an unfinished one is continued, a finished one refused.
     config : ReconstructConfig
     slices : sequence of int, optional
         Evenly spaced slice numbers; all by default.
+    sidecar : Path, optional
+        What a raw file does not say itself (`medinr.io.sidecar`).
     overwrite : bool
         Replace a finished result.
     progress : callable, optional
@@ -115,22 +96,13 @@ def reconstruct(
     started = time.perf_counter()
     if (out / "result.json").exists() and not overwrite:
         raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
-    if source.suffix == ".safetensors":
-        measurement, truth = read_measurement(source), None
-        if measurement.task != config.task:
-            raise ConfigError(
-                f"{source.name} is a measurement of task {measurement.task}; {config.task} was asked for. "
-                f"Say --task {measurement.task}."
-            )
-    else:
-        measurement, truth = measure(source, config, slices=slices, **reading)
+    measurement, truth = open_measurement(source, config, slices=slices, sidecar=sidecar, **reading)
     begin = open_trunk(config.trunk, measurement.modality)
     card = begin.card
-    if truth is not None:
+    if source.suffix != ".safetensors":
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     fingerprint = _fingerprint(config, measurement, hash_file(find_trunk(config.trunk)) if card else "")
-    operator = operator_for(measurement)
-    problems = [problem_for(measurement, position, operator) for position in range(measurement.slices)]
+    problems = problems_for(measurement)
     joint = wants_joint(problems, begin, config)
     files = [out / "work" / f"slice_{position:04d}.safetensors" for position in range(measurement.slices)]
     kept = {k: None if overwrite else load_record(file, fingerprint) for k, file in enumerate(files)}

@@ -22,7 +22,7 @@ TITLES = {
     "denoise": "denoising",
     "superres": "super-resolution",
     "kspace": "undersampled k-space",
-    "ct": "sparse-view CT",
+    "ct": "CT",
 }
 
 
@@ -35,6 +35,9 @@ def reconstruction_figures(
     """Draw ``comparison_NNNN.png`` and ``convergence_NNNN.png``; give the names of the files."""
     count = min(FIGURES_AT_MOST, len(records))
     positions = sorted({round(i) for i in np.linspace(0, len(records) - 1, count)})
+    # Windows and ranges of CT are in Hounsfield units; attenuation from raw data is shown as it lies.
+    modality = measurement.modality if measurement.unit != "1/mm" else "MR"
+    simulated = ", simulated from a scan" if measurement.parameters.get("simulated") else ", from raw data"
     names = []
     for position in positions:
         record, number = records[position], measurement.slice_numbers[position]
@@ -44,16 +47,14 @@ def reconstruction_figures(
         shown += [("medinr", record.images["medinr"])]
         scores = None
         if truth is not None:
-            metrics = [
-                slice_metrics(image, truth.images[position], truth.peak, measurement.modality) for _, image in shown
-            ]
+            metrics = [slice_metrics(image, truth.images[position], truth.peak, modality) for _, image in shown]
             scores = [(m.psnr, m.ssim) for m in metrics]
-        title = f"{TITLES[measurement.task]}{', simulated from a scan' if truth is not None else ''}, slice {number}"
+        title = f"{TITLES[measurement.task]}{simulated}, slice {number}"
         comparison_figure(
             folder / f"comparison_{number:04d}.png",
             shown,
             wanted,
-            modality=measurement.modality,
+            modality=modality,
             unit=measurement.unit,
             scores=scores,
             title=title,

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medinr.baselines import denoise_magnitude, naive, total_variation
-from medinr.data.acquisition import group_axis, intensity_scale, noise_for, operator_for, protected_groups
+from medinr.data.acquisition import (
+    group_axis,
+    intensity_scale,
+    noise_for,
+    operator_for,
+    plain_image,
+    protected_groups,
+    shares_operator,
+)
 from medinr.errors import CheckpointError
 from medinr.inr.network import Trunk, TrunkSettings
 from medinr.measurement import Measurement
@@ -27,7 +35,7 @@ NAIVE_NAMES = {"denoise": "noisy", "superres": "bicubic", "kspace": "zero-filled
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The scan a measurement was simulated from; seen by figures and scores only.
+    """The scan a measurement was simulated from, or the image of all its raw data; seen by figures and scores only.
 
     Attributes
     ----------
@@ -75,7 +83,7 @@ def open_trunk(name: str, modality: str) -> Start:
 
 def problem_for(measurement: Measurement, index: int, operator: LinearOperator | None = None) -> Problem:
     """Pose the inverse problem of slice ``index``; slices may share the measurement's operator and what it keeps."""
-    operator = operator_for(measurement) if operator is None else operator
+    operator = operator_for(measurement, index) if operator is None else operator
     data = measurement.data[index]
     return Problem(
         data=data,
@@ -89,12 +97,20 @@ def problem_for(measurement: Measurement, index: int, operator: LinearOperator |
     )
 
 
+def problems_for(measurement: Measurement) -> list[Problem]:
+    """Pose the problems of all slices, on one operator where they share it."""
+    shared = operator_for(measurement) if shares_operator(measurement) else None
+    return [problem_for(measurement, position, shared) for position in range(measurement.slices)]
+
+
 def naive_image(measurement: Measurement, problem: Problem) -> Tensor:
     """The image a reader has without any reconstruction: noisy, bicubic, zero-filled or FBP."""
     if measurement.task == "superres":
         grid = Decimation(problem.shape, int(measurement.parameters["factor"]))
         return naive("superres", problem.data, problem.operator, factor=grid.factor, offset=grid.offset)
-    return naive(measurement.task, problem.data, problem.operator)
+    if measurement.task == "denoise":
+        return naive("denoise", problem.data, problem.operator)
+    return plain_image(measurement, problem.data, problem.operator)
 
 
 def tv_image(problem: Problem, weight: float, iterations: int) -> Tensor:
@@ -113,8 +129,8 @@ def tv_image(problem: Problem, weight: float, iterations: int) -> Tensor:
 
 
 def exported(measurement: Measurement, image: Tensor) -> NDArray[np.float32]:
-    """An image in the units a reader expects: magnitude for MR, Hounsfield units for CT; shape (y, x)."""
-    if measurement.modality == "CT":
+    """An image in the units a reader expects: magnitude for MR, the measurement's unit for CT; shape (y, x)."""
+    if measurement.unit == "HU":
         return np.asarray(hu_from_attenuation(image.detach().double().numpy()), dtype=np.float32)
     magnitude: Any = image.detach().abs() if image.is_complex() else image.detach().clamp_min(0.0)
     return np.asarray(magnitude.numpy(), dtype=np.float32)

@@ -13,7 +13,7 @@ SOURCES = sorted([*ROOT.glob("medinr/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
 LAYERS = (
     ("errors", "units"),
     ("volume", "tensors"),
-    ("measurement",),
+    ("measurement", "raw"),
     ("io", "operators", "inr", "prior"),
     ("data", "solve", "trunks"),
     ("baselines",),
@@ -30,8 +30,13 @@ KEEPERS = {
     "pydicom": ("medinr/io/dicom*.py",),
     "highdicom": ("medinr/io/dicom*.py",),
     "nibabel": ("medinr/io/nifti.py",),
+    "h5py": ("medinr/io/hdf5.py",),
+    "ismrmrd": ("medinr/io/ismrmrd.py", "medinr/io/mrd_*.py"),
+    "pymatreader": ("medinr/io/mat.py",),
+    "algotom": ("medinr/data/raw_views.py",),
     "matplotlib": ("medinr/evaluate/*.py",),
-    "sigpy": ("medinr/baselines/*.py",),
+    "sigpy": ("medinr/baselines/*.py", "medinr/operators/adapters/*.py"),
+    "deepinv": ("medinr/operators/adapters/*.py",),
 }
 
 LONGEST = 350

@@ -2,9 +2,9 @@
 
 from medinr.baselines.naive import interpolate, naive
 from medinr.baselines.rician import denoise_magnitude
-from medinr.baselines.sigpy_bridge import to_sigpy
 from medinr.baselines.total_variation import total_variation
 from medinr.baselines.tune import Trial, Tuning, tune_weight
+from medinr.operators.adapters import to_sigpy
 
 __all__ = [
     "Trial",

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medinr.baselines.sigpy_bridge import ForwardDifference, GroupBall, NonNegative, to_sigpy
+from medinr.baselines.sigpy_parts import ForwardDifference, GroupBall, NonNegative
 from medinr.errors import ConfigError, ShapeError
+from medinr.operators.adapters import to_sigpy
 from medinr.operators.base import Identity, LinearOperator, Weighting
 
 Array = NDArray[Any]

@@ -14,6 +14,9 @@ new scan, and solve denoising, super-resolution and reconstruction as inverse pr
 EPILOG = "Not a medical device. Undersampling simulated from processed scans looks better than a scanner's."
 
 
+#: Raw data that are read.
+RAW = "raw data (ISMRMRD, fastMRI, Data Exchange .h5; BART .cfl; HTC 2022 .mat; .npy or .mat with a sidecar)"
+
 #: Commands that compute, and so take --threads.
 COMPUTING = ("pretrain", "reconstruct", "simulate", "evaluate", "trunks choose", "benchmark", "demo")
 
@@ -33,6 +36,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
 
 
 def parse_slices(text: str) -> tuple[int, ...]:
@@ -76,6 +89,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     inspect = add("inspect", "Say what is in a file or folder: series, geometry, units, oddities.")
     inspect.add_argument("path", type=Path)
     _one_of_several(inspect)
+    _sidecar(inspect)
 
     pretrain = add("pretrain", "Train a trunk on the train split of a manifest; continues when interrupted.")
     pretrain.add_argument("config", help="configuration file, or name of a shipped one (pretrain_brain_mr)")
@@ -83,9 +97,11 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _settings(pretrain)
 
     reconstruct = add(
-        "reconstruct", "Reconstruct a scan (its measurement is simulated and saved) or a measurement file."
+        "reconstruct",
+        "Reconstruct raw data of a scanner, a measurement file, or a scan, whose measurement is simulated and saved.",
     )
-    _source(reconstruct, "NIfTI file, DICOM folder, or measurement .safetensors")
+    _source(reconstruct, f"{RAW}; measurement .safetensors; NIfTI file or DICOM folder")
+    _sidecar(reconstruct)
     _out(reconstruct, "reconstruction")
     reconstruct.add_argument("--trunk", help="shipped trunk, .safetensors file, or 'random'; default: the task's")
     _settings(reconstruct)
@@ -108,7 +124,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
 
     # Its name has a space: `main` joins the two words, and help and errors show them as they are typed.
     choose = add("trunks choose", "Rank trunks for a measurement by how well they predict a held-out part of it.")
-    _source(choose, "NIfTI file, DICOM folder, or measurement .safetensors")
+    _source(choose, f"{RAW}; measurement .safetensors; NIfTI file or DICOM folder")
+    _sidecar(choose)
     choose.add_argument(
         "--trunk",
         dest="trunks",
@@ -118,6 +135,19 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         help=".safetensors file to rank beside the shipped trunks (repeatable)",
     )
     _overrides(choose)
+
+    check = add(
+        "check-operator", "Test a forward operator of your own: adjoint, derivative, linearity, batch, precision."
+    )
+    check.add_argument(
+        "target",
+        metavar="MODULE:OBJECT",
+        help="an operator, or a function that makes one, as module:object or path/to/file.py:object; its code is run",
+    )
+    check.add_argument("--seed", type=int, default=0, help="of the random inputs (default: %(default)s)")
+    check.add_argument(
+        "--tolerance", type=_tolerance, help="largest relative error in float64 (default: 1e-10; float32 at least 1e-5)"
+    )
 
     benchmark = add("benchmark", "Measure speed, steadiness and choices of method, side by side in one run.")
     benchmark.add_argument("what", choices=list(BENCHMARKS), help="; ".join(f"{k}: {v}" for k, v in BENCHMARKS.items()))
@@ -163,6 +193,15 @@ def _source(parser: argparse.ArgumentParser, what: str) -> None:
 def _one_of_several(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=int, help="which volume of a 4D NIfTI file, from 0")
     parser.add_argument("--series", type=int, help="which series of a DICOM folder, from 1")
+
+
+def _sidecar(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sidecar",
+        type=Path,
+        metavar="FILE",
+        help="YAML file with what a raw file does not say: axes, spacing, angles (default: SOURCE.yaml)",
+    )
 
 
 def _out(parser: argparse.ArgumentParser, default: str) -> None:

@@ -28,7 +28,7 @@ def inspect(options: argparse.Namespace, console: Console) -> None:
     """`medinr inspect`."""
     from medinr.pipelines.inspect import inspect as describe
 
-    console.print(describe(options.path, index=options.index, series=options.series))
+    console.print(describe(options.path, index=options.index, series=options.series, sidecar=options.sidecar))
 
 
 def pretrain(options: argparse.Namespace, console: Console) -> None:
@@ -65,6 +65,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             options.out,
             config,
             slices=options.slices,
+            sidecar=options.sidecar,
             overwrite=options.overwrite,
             progress=progress,
             index=options.index,
@@ -80,7 +81,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
 def simulate(options: argparse.Namespace, console: Console) -> None:
     """`medinr simulate`."""
     from medinr.io.measurement import write_measurement
-    from medinr.pipelines.reconstruct import measure
+    from medinr.pipelines.measure import measure
 
     config = load_config(ReconstructConfig, options.task, options.overrides)
     measurement, _ = measure(
@@ -148,6 +149,7 @@ def trunks_choose(options: argparse.Namespace, console: Console) -> None:
         load_config(ReconstructConfig, options.task, options.overrides),
         trunks=options.trunks,
         slices=options.slices,
+        sidecar=options.sidecar,
         announce=lambda name: console.print(f"{name} ...", highlight=False),
         index=options.index,
         series=options.series,
@@ -155,6 +157,16 @@ def trunks_choose(options: argparse.Namespace, console: Console) -> None:
     )
     console.print(ranking(measurement, candidates), soft_wrap=False)
     console.print(verdict(measurement, candidates), highlight=False)
+
+
+def check_operator(options: argparse.Namespace, console: Console) -> int:
+    """`medinr check-operator`: 1 when a property fails."""
+    from medinr.cli.targets import find_operator
+    from medinr.operators import operator_report
+
+    report = operator_report(find_operator(options.target), options.seed, options.tolerance)
+    console.print(str(report), highlight=False)
+    return 0 if report.ok else 1
 
 
 def benchmark(options: argparse.Namespace, console: Console) -> None:

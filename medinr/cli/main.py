@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
 
     if "threads" in options:
         use_threads(options.threads)
-    command = getattr(commands, options.command.replace(" ", "_"))
+    command = getattr(commands, options.command.replace(" ", "_").replace("-", "_"))
     # No markup: names of series and files may hold brackets. No wrapping: paths are there to be copied.
     return int(command(options, Console(markup=False, soft_wrap=True)) or 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from medinr.data.raw_settings import RawSettings
 from medinr.data.simulate import SimulationSettings
 from medinr.errors import ConfigError
 from medinr.inr.pretrain import PretrainSettings
@@ -84,6 +85,8 @@ class ReconstructConfig:
         Name of a shipped trunk or a .safetensors file; ``"random"`` starts from random weights.
     simulation : SimulationSettings
         How the measurement is simulated when a scan is given; a measurement file brings its own facts.
+    raw : RawSettings
+        What is done to raw data before they are fitted.
     fit : FitSettings
     joint : {"auto", "never", "always"}
         Whether slices are fitted together, one trunk with a head per slice (`medinr.solve.joint`). ``"auto"``: when
@@ -94,6 +97,7 @@ class ReconstructConfig:
     task: str
     trunk: str
     simulation: SimulationSettings = field(default_factory=SimulationSettings)
+    raw: RawSettings = field(default_factory=RawSettings)
     fit: FitSettings = field(default_factory=FitSettings)
     joint: str = "auto"
     peer: PeerSettings = field(default_factory=PeerSettings)

@@ -8,22 +8,26 @@ from torch import Tensor
 from medinr.errors import ConfigError
 from medinr.measurement import Measurement
 from medinr.operators import (
+    Coils,
+    FanBeam,
     Gaussian,
     Identity,
     LinearOperator,
     LineMask,
     NoiseModel,
+    NonUniformFourier,
     ParallelBeam,
     Rician,
     TransmissionPoisson,
     downsampling,
+    fbp,
     undersampled_fourier,
 )
 from medinr.units import MU_WATER
 
 
-def operator_for(measurement: Measurement) -> LinearOperator:
-    """Build the forward operator of one slice.
+def operator_for(measurement: Measurement, position: int = 0) -> LinearOperator:
+    """Build the forward operator of one slice, the same for all unless each has its own coils (`shares_operator`).
 
     From the image ``(y, x)`` (magnitude or complex MR in the scan's units; attenuation in 1/mm for CT) to
     the shape of one slice's data.
@@ -34,9 +38,32 @@ def operator_for(measurement: Measurement) -> LinearOperator:
     if measurement.task == "superres":
         return downsampling(shape, spacing, int(facts["factor"]))
     if measurement.task == "kspace":
-        return undersampled_fourier(shape, LineMask.from_dict(facts["mask"]), measurement.arrays.get("coil_maps"))
+        return _fourier(measurement, position)
     angles = torch.tensor(facts["angles"], dtype=torch.float64)
-    return ParallelBeam(shape, spacing, angles, int(facts["detector_count"]), float(facts["detector_spacing"]))
+    count, pitch, centre = int(facts["detector_count"]), float(facts["detector_spacing"]), float(facts.get("centre", 0))
+    if facts.get("geometry") == "fan":
+        origin, detector = float(facts["source_origin"]), float(facts["source_detector"])
+        return FanBeam(shape, spacing, angles, origin, detector, count, pitch, detector_offset=-centre)
+    return ParallelBeam(shape, spacing, angles, count, pitch, centre=centre)
+
+
+def shares_operator(measurement: Measurement) -> bool:
+    """Whether all slices are measured by one operator."""
+    maps = measurement.arrays.get("coil_maps")
+    return maps is None or maps.ndim == 3 or len(maps) == 1
+
+
+def _fourier(measurement: Measurement, position: int) -> LinearOperator:
+    shape, arrays = measurement.image_shape, measurement.arrays
+    maps = arrays.get("coil_maps")
+    if maps is not None and maps.ndim == 4:
+        maps = maps[position]
+    if "trajectory" in arrays:
+        full = shape if maps is None else tuple(maps.shape)
+        scan = NonUniformFourier(full, arrays["trajectory"], toeplitz=True)
+        return scan if maps is None else scan @ Coils(maps)
+    mask = arrays["mask"] if "mask" in arrays else LineMask.from_dict(measurement.parameters["mask"])
+    return undersampled_fourier(shape, mask, maps)
 
 
 def noise_for(measurement: Measurement) -> NoiseModel:
@@ -51,26 +78,42 @@ def noise_for(measurement: Measurement) -> NoiseModel:
 
 
 def group_axis(measurement: Measurement) -> int | None:
-    """Axis whose samples belong together when held out: lines and angles, not pixels."""
-    return -2 if measurement.task in ("kspace", "ct") else None
+    """Axis whose samples belong together when held out: lines, readouts, angles, points of all coils; not pixels."""
+    if measurement.task not in ("kspace", "ct"):
+        return None
+    return -1 if "mask" in measurement.arrays else -2
 
 
 def protected_groups(measurement: Measurement) -> tuple[int, ...]:
-    """Positions along the group axis that a fit should always see: the central k-space lines."""
-    if measurement.task != "kspace":
+    """Positions along the group axis that a fit should always see: central k-space."""
+    if measurement.task != "kspace" or "trajectory" in measurement.arrays:
         return ()
-    mask = LineMask.from_dict(measurement.parameters["mask"])
+    facts = measurement.parameters
+    if "mask" in measurement.arrays:
+        points = measurement.arrays["mask"].nonzero()
+        centre = torch.tensor(measurement.arrays["mask"].shape) // 2
+        near = ((points - centre).abs() <= torch.tensor(facts["calibration"]) / 2).all(dim=1)
+        return tuple(near.nonzero().flatten().tolist())
+    mask = LineMask.from_dict(facts["mask"])
     half = max(1.0, mask.centre_fraction * mask.count / 2)
     return tuple(i for i, line in enumerate(mask.lines) if abs(line - mask.count // 2) <= half)
+
+
+def plain_image(measurement: Measurement, data: Tensor, operator: LinearOperator) -> Tensor:
+    """What one slice of raw data show without any model: zero-filled or gridded k-space, filtered backprojection."""
+    if measurement.task == "ct":
+        return fbp(data, operator) if isinstance(operator, ParallelBeam | FanBeam) else operator.H(data)
+    density = measurement.arrays.get("density")
+    return operator.H(data if density is None else data * density.to(data.real.dtype))
 
 
 def intensity_scale(measurement: Measurement, data: Tensor, operator: LinearOperator) -> float:
     """Image units per network unit, from what was measured.
 
-    Water for CT; for MR the 99th percentile of the magnitude of what a plain adjoint or the data show.
+    Water for CT in Hounsfield units; else the 99th percentile of the magnitude of what a plain image or the data show.
     """
-    if measurement.modality == "CT":
+    if measurement.unit == "HU":
         return MU_WATER
-    image = operator.H(data) if measurement.task == "kspace" else data
+    image = data if measurement.task in ("denoise", "superres") else plain_image(measurement, data, operator)
     level = float(torch.quantile(image.abs().flatten().float(), 0.99))
     return level if level > 0 else 1.0

@@ -1,67 +1,135 @@
 """Forward operators: how CT and MR scanners measure an image, and how the measurement scatters.
 
-Algebra        ``A(x)``, ``A.H(y)``, ``A @ B``, ``A + B``, ``2 * A``, ``stack([A, B])``, ``A.normal``
-MR             `Fourier`, `LineSampling`, `Coils`, put together by `undersampled_fourier`
-CT             `ParallelBeam`, inverted by `fbp`
-Resolution     `GaussianPSF`, `Decimation`, put together by `downsampling`
-Noise          `Gaussian`, `Rician`, `TransmissionPoisson`, `estimate_sigma`
+Algebra        ``A(x)``, ``A.H(y)``, ``A @ B``, ``A + B``, ``2 * A``, ``A / 2``, ``A.normal``
+Blocks         `stack`, `concatenate` for one image, `block_diagonal` for a series
+MR             `Fourier`, `LineSampling`, `PointSampling`, `Coils`, `SoftCoils`, put together by `undersampled_fourier`;
+               masks: `cartesian_mask`, `point_mask`; coil maps: `espirit_maps`, `walsh_maps`, `low_resolution_maps`
+Non-Cartesian  `NonUniformFourier` (NUFFT), `ToeplitzNormal`, `OffResonance`; `radial_trajectory`, `spiral_trajectory`,
+               `iterative_density`, `radial_density`
+CT             `ParallelBeam`, `FanBeam`, inverted by `fbp`; `subsets` of their views
+Resolution     `GaussianPSF`, `BoxPSF`, `MeasuredPSF`, `Decimation`, put together by `downsampling`; `SliceProfile`,
+               `AffineResampling` between grids, `Inpainting`
+Noise          `Gaussian`, `CorrelatedGaussian` and `Prewhitening`, `Rician`, `NonCentralChi`, `TransmissionPoisson`,
+               `Poisson`
+Noise level    `estimate_sigma`, `sigma_from_background`, `sigma_from_kspace`, `coil_covariance`
 Self-test      `operator_report`, for your own operators too
+Peers          `from_callable`, `to_scipy`, `from_scipy`, `to_sigpy`, `from_sigpy`, `to_deepinv`, `from_deepinv`
 
 This package needs torch alone.
 """
 
-from medinr.operators.base import (
-    Adjoint,
-    Composition,
-    Identity,
-    LinearOperator,
-    Scaled,
-    Space,
-    Stack,
-    Sum,
-    Weighting,
-    stack,
+from medinr.operators.adapters import (
+    FromCallable,
+    from_callable,
+    from_deepinv,
+    from_scipy,
+    from_sigpy,
+    to_deepinv,
+    to_scipy,
+    to_sigpy,
 )
+from medinr.operators.affine_resampling import AffineResampling
+from medinr.operators.algebra import BlockDiagonal, Concatenation, Stack, block_diagonal, concatenate, stack
+from medinr.operators.base import Adjoint, Composition, Identity, LinearOperator, Scaled, Space, Sum, Weighting
+from medinr.operators.blur import BoxPSF, GaussianPSF, MeasuredPSF
 from medinr.operators.check import Finding, OperatorReport, operator_report
-from medinr.operators.coils import Coils, birdcage_maps
+from medinr.operators.coils import Coils, SoftCoils, birdcage_maps
+from medinr.operators.density import iterative_density, radial_density
+from medinr.operators.espirit import espirit_maps
+from medinr.operators.fan import FanBeam
 from medinr.operators.fbp import fbp
-from medinr.operators.fourier import Fourier, LineSampling, undersampled_fourier
-from medinr.operators.noise import Gaussian, NoiseModel, Rician, TransmissionPoisson
-from medinr.operators.noise_level import estimate_sigma
+from medinr.operators.fourier import Fourier, LineSampling, PointSampling, undersampled_fourier
+from medinr.operators.inpainting import Inpainting
+from medinr.operators.noise import Gaussian, NoiseModel
+from medinr.operators.noise_coils import CorrelatedGaussian, Prewhitening
+from medinr.operators.noise_counts import Poisson, TransmissionPoisson
+from medinr.operators.noise_level import coil_covariance, estimate_sigma, sigma_from_background, sigma_from_kspace
+from medinr.operators.noise_magnitude import NonCentralChi, Rician
+from medinr.operators.nufft import NonUniformFourier, ToeplitzNormal
+from medinr.operators.off_resonance import OffResonance
+from medinr.operators.point_mask import PointMask, point_mask
+from medinr.operators.projector import Projector
 from medinr.operators.radon import ParallelBeam
-from medinr.operators.resample import Decimation, GaussianPSF, decimated_affine, downsampling
+from medinr.operators.resample import Decimation, decimated_affine, downsampling
 from medinr.operators.sampling import LineMask, cartesian_mask
+from medinr.operators.sensitivities import low_resolution_maps, walsh_maps
+from medinr.operators.slice_profile import SliceProfile
+from medinr.operators.subsets import Subset, subsets
+from medinr.operators.trajectories import cartesian_trajectory, radial_trajectory, spiral_trajectory
 
 __all__ = [
     "Adjoint",
+    "AffineResampling",
+    "BlockDiagonal",
+    "BoxPSF",
     "Coils",
     "Composition",
+    "Concatenation",
+    "CorrelatedGaussian",
     "Decimation",
+    "FanBeam",
     "Finding",
     "Fourier",
+    "FromCallable",
     "Gaussian",
     "GaussianPSF",
     "Identity",
+    "Inpainting",
     "LineMask",
     "LineSampling",
     "LinearOperator",
+    "MeasuredPSF",
     "NoiseModel",
+    "NonCentralChi",
+    "NonUniformFourier",
+    "OffResonance",
     "OperatorReport",
     "ParallelBeam",
+    "PointMask",
+    "PointSampling",
+    "Poisson",
+    "Prewhitening",
+    "Projector",
     "Rician",
     "Scaled",
+    "SliceProfile",
+    "SoftCoils",
     "Space",
     "Stack",
+    "Subset",
     "Sum",
+    "ToeplitzNormal",
     "TransmissionPoisson",
     "Weighting",
     "birdcage_maps",
+    "block_diagonal",
     "cartesian_mask",
+    "cartesian_trajectory",
+    "coil_covariance",
+    "concatenate",
     "decimated_affine",
     "downsampling",
+    "espirit_maps",
     "estimate_sigma",
     "fbp",
+    "from_callable",
+    "from_deepinv",
+    "from_scipy",
+    "from_sigpy",
+    "iterative_density",
+    "low_resolution_maps",
     "operator_report",
+    "point_mask",
+    "radial_density",
+    "radial_trajectory",
+    "sigma_from_background",
+    "sigma_from_kspace",
+    "spiral_trajectory",
     "stack",
+    "subsets",
+    "to_deepinv",
+    "to_scipy",
+    "to_sigpy",
     "undersampled_fourier",
+    "walsh_maps",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medinr.errors import ShapeError
+from medinr.errors import ConfigError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class LinearOperator(ABC):
 
     domain: Space
     range: Space
+
+    #: Lets ``numpy.float64(2) * A`` reach `__rmul__`, where NumPy would make an array of objects.
+    __array_ufunc__ = None
 
     @abstractmethod
     def _apply(self, x: Tensor) -> Tensor: ...
@@ -151,6 +155,15 @@ class LinearOperator(ABC):
     def __rmul__(self, factor: complex) -> LinearOperator:
         return Scaled(factor, self)
 
+    def __mul__(self, factor: complex) -> LinearOperator:
+        return Scaled(factor, self)
+
+    def __truediv__(self, divisor: complex) -> LinearOperator:
+        number = _as_scalar(divisor)
+        if not number:
+            raise ConfigError(f"{self.name} can be divided by a finite number other than 0; got {_shown(divisor)}.")
+        return Scaled(1.0 / number, self)
+
     def __neg__(self) -> LinearOperator:
         return Scaled(-1.0, self)
 
@@ -232,12 +245,32 @@ class Sum(LinearOperator):
 
 
 class Scaled(LinearOperator):
-    """``factor * operator``; a complex factor wants complex images."""
+    """``factor * operator``; a complex factor wants complex images.
+
+    Parameters
+    ----------
+    factor : number
+        Finite. A tensor is refused, even one with a single value: it would be a `Weighting`.
+    operator : LinearOperator
+
+    Raises
+    ------
+    ConfigError
+        If the factor is not a finite number.
+    ShapeError
+        If it is complex and the operator real.
+    """
 
     def __init__(self, factor: complex, operator: LinearOperator) -> None:
-        self.factor, self.operator = factor, operator
+        number = _as_scalar(factor)
+        if number is None:
+            raise ConfigError(
+                f"{operator.name} can be scaled by a finite number; got {_shown(factor)}. "
+                "Use A @ B for the product of operators and Weighting(tensor) @ A for a factor per sample."
+            )
+        self.factor, self.operator = number, operator
         self.domain, self.range = operator.domain, operator.range
-        if isinstance(factor, complex):
+        if isinstance(number, complex):
             if "real" in (operator.domain.kind, operator.range.kind):
                 raise ShapeError(f"{operator!r} is real; it cannot be scaled by the complex number {factor}.")
             self.domain, self.range = self.domain.narrowed("complex"), self.range.narrowed("complex")
@@ -252,38 +285,6 @@ class Scaled(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.factor.conjugate() * self.operator._adjoint(y)
-
-
-class Stack(LinearOperator):
-    """Several operators on one image, their results stacked along a new first axis of the range."""
-
-    def __init__(self, operators: Sequence[LinearOperator]) -> None:
-        self.operators = tuple(operators)
-        if not self.operators:
-            raise ShapeError("stack() wants at least one operator; got none.")
-        first = self.operators[0]
-        domain, rows = first.domain, first.range
-        for other in self.operators[1:]:
-            if not (domain.accepts(other.domain) and rows.accepts(other.range)):
-                raise ShapeError(f"{first!r} and {other!r} cannot be stacked: their spaces differ.")
-            domain, rows = domain.narrowed(other.domain.kind), rows.narrowed(other.range.kind)
-        self.domain = domain
-        self.range = Space((len(self.operators), *rows.shape), rows.kind)
-
-    def _apply(self, x: Tensor) -> Tensor:
-        return torch.stack([op._apply(x) for op in self.operators], dim=-len(self.range.shape))
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        parts = y.unbind(dim=-len(self.range.shape))
-        total = self.operators[0]._adjoint(parts[0])
-        for op, part in zip(self.operators[1:], parts[1:], strict=True):
-            total = total + op._adjoint(part)
-        return total
-
-
-def stack(operators: Sequence[LinearOperator]) -> LinearOperator:
-    """Stack operators that share their spaces: repeated measurements, contrasts, views."""
-    return Stack(operators)
 
 
 class Identity(LinearOperator):
@@ -323,3 +324,14 @@ class Weighting(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._cast(y).conj() * y
+
+
+def _as_scalar(value: object) -> float | complex | None:
+    """Python number, complex only if ``value`` is of a complex type; None for anything but a finite number."""
+    if not (isinstance(value, numbers.Complex) and math.isfinite(abs(value))):
+        return None
+    return float(value) if isinstance(value, numbers.Real) else complex(value)
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, numbers.Number | LinearOperator) else type(value).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -27,11 +28,14 @@ class Finding:
         Relative error, the worst over real and complex inputs.
     limit : float
         Largest error that passes; 0 for a property that holds or does not.
+    detail : str
+        What came instead, where a number does not say it.
     """
 
     claim: str
     error: float
     limit: float
+    detail: str = ""
 
     @property
     def ok(self) -> bool:
@@ -41,7 +45,7 @@ class Finding:
     def __str__(self) -> str:
         verdict = "holds" if self.ok else "FAILS"
         measured = f": relative error {self.error:.1e}, limit {self.limit:.0e}" if self.limit > 0 else ""
-        return f"{verdict}  {self.claim}{measured}"
+        return f"{verdict}  {self.claim}{measured}{f': {self.detail}' if self.detail else ''}"
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,9 @@ def operator_report(operator: LinearOperator, seed: int = 0, tolerance: float | 
         for dtype in (torch.float64, torch.float32)
     }
     in_double, in_single = probes[torch.float64], probes[torch.float32]
-    declared = max(p.mismatch() for p in in_double + in_single)
-    faithful = Finding("results have the declared shape and kind, and the precision of the input", declared, 0.0)
+    wrong = next(filter(None, (p.mismatch() for p in in_double + in_single)), "")
+    claim = "results have the declared shape and kind, and the precision of the input"
+    faithful = Finding(claim, float(bool(wrong)), 0.0, wrong)
     if not faithful.ok:
         # Anything else would only raise on the wrong tensors.
         return OperatorReport(repr(operator), float("nan"), (faithful,))
@@ -134,10 +139,23 @@ class _Probe:
         dtype = _COMPLEX[dtype] if kind == "complex" else dtype
         return torch.randn((2, 3, *space.shape), generator=generator, dtype=dtype).to(self.operator.device)
 
-    def mismatch(self) -> float:
-        forward, backward = self.operator(self.x), self.operator.H(self.y)
-        as_declared = (forward.shape, forward.dtype) == (self.y.shape, self.y.dtype)
-        return 0.0 if as_declared and (backward.shape, backward.dtype) == (self.x.shape, self.x.dtype) else 1.0
+    def mismatch(self) -> str:
+        """What is not as declared, in words; empty when all is."""
+        for symbol, operator, value, wanted in (
+            ("A", self.operator, self.x, self.y),
+            ("A.H", self.operator.H, self.y, self.x),
+        ):
+            asked = f"{symbol} of {_described(value)}"
+            try:
+                result = cast("object", operator(value))
+            # Whatever an operator of unknown make raises is a finding about it.
+            except Exception as error:
+                return f"{asked} raises {type(error).__name__}: {error}"
+            if not isinstance(result, Tensor):
+                return f"{asked} gives {type(result).__name__}, not a tensor"
+            if (result.shape, result.dtype) != (wanted.shape, wanted.dtype):
+                return f"{asked} gives {_described(result)}, not {_described(wanted)}"
+        return ""
 
     def nonlinearity(self) -> float:
         first, second = 0.7, -1.9
@@ -171,6 +189,10 @@ def _inner(a: Tensor, b: Tensor) -> float:
     """Real part of the inner product, summed in double precision."""
     product = a.conj() * b
     return float(product.real.double().sum())
+
+
+def _described(a: Tensor) -> str:
+    return f"{str(a.dtype).removeprefix('torch.')} {tuple(a.shape)}"
 
 
 def _length(a: Tensor) -> float:

@@ -46,6 +46,41 @@ class Coils(LinearOperator):
         return (self.maps.to(y.dtype).conj() * y).sum(self._coil_axis)
 
 
+class SoftCoils(LinearOperator):
+    """Coils with several sets of sensitivities, one image for each (soft SENSE, Uecker et al. 2014).
+
+    ``(A x)_c = sum_m s_mc x_m``, ``(A^H y)_m = sum_c conj(s_mc) y_c``. A second set takes up what a single one
+    cannot explain, such as an object larger than the field of view.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (set, coil, y, x)
+        Complex sensitivities; further image axes are allowed.
+
+    Raises
+    ------
+    ShapeError
+        If the maps are real or have no axes of sets and coils.
+    """
+
+    def __init__(self, maps: Tensor) -> None:
+        if maps.ndim < 3 or not maps.is_complex():
+            raise ShapeError(f"SoftCoils wants complex maps (set, coil, y, x); got {maps.dtype} {tuple(maps.shape)}.")
+        self.maps = maps
+        self.domain = Space((maps.shape[0], *maps.shape[2:]), "complex")
+        self.range = Space(tuple(maps.shape[1:]), "complex")
+
+    @property
+    def _coil_axis(self) -> int:
+        return -(self.maps.ndim - 1)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return (self.maps.to(x.dtype) * x.unsqueeze(self._coil_axis)).sum(self._coil_axis - 1)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return (self.maps.to(y.dtype).conj() * y.unsqueeze(self._coil_axis - 1)).sum(self._coil_axis)
+
+
 def birdcage_maps(
     shape: Sequence[int], coils: int, radius: float = 1.5, dtype: torch.dtype = torch.complex64
 ) -> Tensor:

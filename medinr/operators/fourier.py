@@ -1,4 +1,4 @@
-"""The Fourier transform of an MR scan, and the selection of measured phase-encoding lines."""
+"""The Fourier transform of a Cartesian MR scan, and the selection of measured lines or points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from medinr.errors import ShapeError
 from medinr.operators.base import LinearOperator, Space
-from medinr.operators.coils import Coils
+from medinr.operators.coils import Coils, SoftCoils
+from medinr.operators.point_mask import PointMask
 from medinr.operators.sampling import LineMask
 
 
@@ -92,24 +93,76 @@ class LineSampling(LinearOperator):
         return full.index_copy(-2, self.lines.to(y.device), y)
 
 
-def undersampled_fourier(
-    shape: Sequence[int], mask: LineMask | Sequence[int], maps: Tensor | None = None
-) -> LinearOperator:
-    """Cartesian MR with measured lines along ``ky``: ``LineSampling @ Fourier @ Coils``.
+class PointSampling(LinearOperator):
+    """Keep the measured points of a plane of k-space; the adjoint fills the others with zeros.
+
+    ``(..., ky, kx) -> (..., points)``; over ``(kz, ky)``, ``(..., kz, ky, kx) -> (..., points, kx)``. The points are
+    in the order of the flattened plane.
 
     Parameters
     ----------
     shape : sequence of int
-        Image shape ``(y, x)``.
-    mask : LineMask or sequence of int
-        Measured ``ky`` lines.
-    maps : Tensor, shape (coil, y, x), optional
-        Complex coil sensitivities; without them the scan has a single, uniform coil.
+        Trailing shape of the full k-space, such as ``(coil, ky, kx)`` or ``(coil, kz, ky, kx)``.
+    mask : PointMask or Tensor, bool
+        Its shape is that of the plane.
+    axes : tuple of int
+        The plane's axes, negative, next to each other.
+
+    Raises
+    ------
+    ShapeError
+        If the mask is not boolean, has no point or does not fit the plane.
+    """
+
+    def __init__(self, shape: Sequence[int], mask: PointMask | Tensor, axes: tuple[int, int] = (-2, -1)) -> None:
+        shape = tuple(shape)
+        if axes[1] != axes[0] + 1 or not -len(shape) <= axes[0] < -1:
+            raise ShapeError(f"PointSampling wants two neighbouring negative axes of {shape}; got {axes}.")
+        points = mask.as_tensor() if isinstance(mask, PointMask) else mask
+        plane = shape[axes[0]], shape[axes[1]]
+        if points.dtype != torch.bool or tuple(points.shape) != plane or not bool(points.any()):
+            raise ShapeError(
+                f"PointSampling wants booleans {plane} with at least one point; got {points.dtype} "
+                f"{tuple(points.shape)} with {int(points.sum())}."
+            )
+        self.points = points.flatten().nonzero().flatten()
+        # The plane's two axes become one, so this is the axis of the points too.
+        self._axis, self._plane = axes[1], plane
+        after = shape[len(shape) + axes[1] + 1 :]
+        self.domain = Space(shape)
+        self.range = Space((*shape[: len(shape) + axes[0]], len(self.points), *after))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return x.flatten(self._axis - 1, self._axis).index_select(self._axis, self.points.to(x.device))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        shape = list(y.shape)
+        shape[self._axis] = self._plane[0] * self._plane[1]
+        full = y.new_zeros(shape).index_copy(self._axis, self.points.to(y.device), y)
+        return full.reshape(*shape[: self._axis % len(shape)], *self._plane, *shape[self._axis % len(shape) + 1 :])
+
+
+def undersampled_fourier(
+    shape: Sequence[int], mask: LineMask | PointMask | Tensor | Sequence[int], maps: Tensor | None = None
+) -> LinearOperator:
+    """Cartesian MR with measured lines or points: ``LineSampling @ Fourier @ Coils`` or ``PointSampling @ ...``.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Image shape ``(y, x)``; with measured points also ``(z, y, x)``.
+    mask : LineMask, PointMask, Tensor or sequence of int
+        Measured ``ky`` lines, or points ``(ky, kx)`` of an image, ``(kz, ky)`` of a volume. Tensors of booleans are
+        masks over all lines ``(ky,)`` or points.
+    maps : Tensor, shape (coil, y, x) or (set, coil, y, x), optional
+        Complex coil sensitivities, or several sets of them for images ``(set, y, x)``; ``(z, y, x)`` in place of
+        ``(y, x)`` for a volume. Without them the scan has a single, uniform coil.
 
     Returns
     -------
     LinearOperator
-        ``(y, x) complex -> (lines, kx) complex``, with maps ``-> (coil, lines, kx) complex``.
+        ``(y, x) complex -> (lines, kx) complex`` or ``-> (points,)``; volumes ``-> (points, kx)``; with maps there is
+        a coil axis in front.
 
     Raises
     ------
@@ -117,8 +170,23 @@ def undersampled_fourier(
         If the maps or the mask do not fit the image.
     """
     shape = tuple(shape)
-    if maps is not None and tuple(maps.shape[-2:]) != shape:
+    if maps is not None and tuple(maps.shape[-len(shape) :]) != shape:
         raise ShapeError(f"The coil maps {tuple(maps.shape)} do not fit images of shape {shape}.")
-    full = shape if maps is None else tuple(maps.shape)
-    scan = LineSampling(full, mask) @ Fourier(full)
-    return scan if maps is None else scan @ Coils(maps)
+    full = shape if maps is None else tuple(maps.shape[-len(shape) - 1 :])
+    scan: LinearOperator
+    if isinstance(mask, PointMask) or (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.ndim != 1):
+        axes = tuple(range(-len(shape), 0))
+        scan = PointSampling(full, mask, (axes[0], axes[1])) @ Fourier(full, axes)
+    else:
+        scan = LineSampling(full, _measured_lines(mask, shape) if isinstance(mask, Tensor) else mask) @ Fourier(full)
+    if maps is None:
+        return scan
+    return scan @ (SoftCoils(maps) if maps.ndim == len(shape) + 2 else Coils(maps))
+
+
+def _measured_lines(mask: Tensor, shape: tuple[int, ...]) -> list[int]:
+    """Turn booleans over all lines, or indices, into indices."""
+    if mask.dtype == torch.bool and len(mask) != shape[-2]:
+        raise ShapeError(f"The mask is for {len(mask)} lines, but images of shape {shape} have {shape[-2]}.")
+    lines: list[int] = (mask.nonzero().flatten() if mask.dtype == torch.bool else mask).tolist()
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -39,6 +39,8 @@ class LineMask:
     centre_fraction : float
         Fraction of the lines sampled without gap around the zero frequency.
     seed : int
+    partial_fourier : float
+        Fraction of k-space in which all lines lie, counted from the upper end; 1 for a full scan.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class LineMask:
     acceleration: float = 1.0
     centre_fraction: float = 0.0
     seed: int = 0
+    partial_fourier: float = 1.0
 
     def __post_init__(self) -> None:
         increasing = all(a < b for a, b in zip(self.lines, self.lines[1:], strict=False))
@@ -92,8 +95,7 @@ class LineMask:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-                raise ConfigError(f"A line mask has no {key!r}; did you mean {nearest!r}?")
+                raise ConfigError(f"A line mask has no {key!r}; did you mean {nearest_name(key, known)!r}?")
         for key in ("lines", "count"):
             if key not in values:
                 raise ConfigError(f"A line mask needs {key!r}; got only {sorted(values)}.")
@@ -102,12 +104,18 @@ class LineMask:
     def __repr__(self) -> str:
         return (
             f"LineMask({len(self.lines)} of {self.count} lines, {self.kind}, "
-            f"acceleration {self.achieved_acceleration:.2f}, seed {self.seed})"
+            f"acceleration {self.achieved_acceleration:.2f}, seed {self.seed}"
+            f"{f', partial Fourier {self.partial_fourier:g}' if self.partial_fourier < 1 else ''})"
         )
 
 
 def cartesian_mask(
-    count: int, acceleration: float, centre_fraction: float, kind: str = "variable", seed: int = 0
+    count: int,
+    acceleration: float,
+    centre_fraction: float,
+    kind: str = "variable",
+    seed: int = 0,
+    partial_fourier: float = 1.0,
 ) -> LineMask:
     """Choose ``round(count / acceleration)`` phase-encoding lines, the centre always among them.
 
@@ -116,7 +124,8 @@ def cartesian_mask(
     count : int
         Lines of the full scan.
     acceleration : float
-        At least 1. The central lines count towards the budget, so the scan time is what was asked for.
+        At least 1, against the full scan. The central lines and partial Fourier count towards it, so the scan time
+        is what was asked for.
     centre_fraction : float
         Between 0 and 1: fraction of all lines sampled without gap around the zero frequency, at least that
         one.
@@ -125,6 +134,9 @@ def cartesian_mask(
         polynomial of the distance to the centre (Lustig, Donoho & Pauly 2007). ``"random"``: uniformly.
         ``"equispaced"``: evenly over the lines outside the centre, from a random offset.
     seed : int
+    partial_fourier : float
+        Above 0.5 and at most 1: fraction of k-space that is sampled at all. The lines before it, at the lower end,
+        are left out (Margosian, Schmitt & Purdy 1986).
 
     Returns
     -------
@@ -141,7 +153,7 @@ def cartesian_mask(
     LineMask(48 of 192 lines, variable, acceleration 4.00, seed 0)
     """
     if kind not in KINDS:
-        nearest = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
+        nearest = nearest_name(str(kind), KINDS)
         raise ConfigError(f"A mask is one of {', '.join(KINDS)}; got {kind!r}. Did you mean {nearest!r}?")
     if count < 1:
         raise ConfigError(f"A mask wants a positive number of lines; got {count}.")
@@ -157,12 +169,39 @@ def cartesian_mask(
             f"{acceleration:g} leaves of {count}; "
             f"lower centre_fraction to {budget / count:.3g} or accelerate less."
         )
-    start = count // 2 - centre_count // 2
-    centre = torch.arange(start, start + centre_count)
-    outer = torch.cat([torch.arange(start), torch.arange(start + centre_count, count)])
-    chosen = outer[_draw(outer, count, budget - centre_count, kind, torch.Generator().manual_seed(seed))]
-    lines = torch.cat([centre, chosen]).sort().values
-    return LineMask(tuple(lines.tolist()), count, kind, float(acceleration), float(centre_fraction), seed)
+    first = sampled_half(count, partial_fourier)
+    if budget > count - first:
+        raise ConfigError(
+            f"Partial Fourier {partial_fourier:g} leaves {count - first} of {count} lines, acceleration "
+            f"{acceleration:g} wants {budget}; accelerate by at least {count / (count - first):.4g}."
+        )
+    start = max(count // 2 - centre_count // 2, first)
+    stop = count // 2 - centre_count // 2 + centre_count
+    outer = torch.cat([torch.arange(first, start), torch.arange(stop, count)])
+    number = budget - (stop - start)
+    chosen = outer[_draw(outer, count, number, kind, torch.Generator().manual_seed(seed))]
+    lines = torch.cat([torch.arange(start, stop), chosen]).sort().values
+    return LineMask(
+        tuple(lines.tolist()), count, kind, float(acceleration), float(centre_fraction), seed, float(partial_fourier)
+    )
+
+
+def sampled_half(count: int, partial_fourier: float) -> int:
+    """First of ``count`` lines that partial Fourier samples; the zero frequency is never left out.
+
+    Raises
+    ------
+    ConfigError
+        If the fraction is not above 0.5 and at most 1.
+    """
+    if not 0.5 < partial_fourier <= 1.0:
+        raise ConfigError(f"Partial Fourier samples more than 0.5 and at most 1 of k-space; got {partial_fourier}.")
+    return min(count - round(count * partial_fourier), count // 2)
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """Return the known name that looks most like ``name``."""
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def _draw(outer: Tensor, count: int, number: int, kind: str, generator: torch.Generator) -> Tensor:

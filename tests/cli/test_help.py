@@ -7,7 +7,17 @@ import pytest
 
 from medinr.cli.arguments import parse_slices
 
-COMMANDS = ("inspect", "pretrain", "reconstruct", "simulate", "evaluate", "trunks", "benchmark", "demo")
+COMMANDS = (
+    "inspect",
+    "pretrain",
+    "reconstruct",
+    "simulate",
+    "evaluate",
+    "trunks",
+    "check-operator",
+    "benchmark",
+    "demo",
+)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "trunks choose"])

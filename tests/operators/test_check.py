@@ -3,8 +3,8 @@ import torch
 from medinr.operators import Fourier, LinearOperator, Space, Weighting, operator_report
 
 
-def test_every_operator_passes(operator):
-    report = operator_report(operator)
+def test_every_operator_passes(operator, tolerance):
+    report = operator_report(operator, tolerance=tolerance)
     assert report.ok, str(report)
 
 

@@ -4,7 +4,7 @@ import sigpy.mri
 import torch
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.operators import Coils, birdcage_maps
+from medinr.operators import Coils, SoftCoils, birdcage_maps
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 6)])
@@ -36,3 +36,22 @@ def test_real_maps_are_refused():
 def test_impossible_rings_are_refused(coils, radius):
     with pytest.raises(ConfigError):
         birdcage_maps((4, 4), coils, radius)
+
+
+def test_one_set_of_soft_maps_is_sense():
+    maps = birdcage_maps((6, 5), 4, dtype=torch.complex128)
+    x = torch.randn(2, 6, 5, dtype=torch.complex128)
+    torch.testing.assert_close(SoftCoils(maps[None])(x[:, None]), Coils(maps)(x))
+
+
+def test_orthogonal_sets_are_told_apart():
+    """Coils that see set 0 only, and coils that see set 1 only."""
+    maps = torch.zeros(2, 4, 3, 3, dtype=torch.complex128)
+    maps[0, :2] = maps[1, 2:] = 2**-0.5
+    coils, x = SoftCoils(maps), torch.randn(5, 2, 3, 3, dtype=torch.complex128)
+    torch.testing.assert_close(coils.H(coils(x)), x)
+
+
+def test_soft_maps_want_an_axis_of_sets():
+    with pytest.raises(ShapeError, match=r"complex maps \(set, coil, y, x\)"):
+        SoftCoils(torch.ones(4, 4, dtype=torch.complex64))

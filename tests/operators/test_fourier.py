@@ -5,7 +5,15 @@ import torch
 from sigpy.mri import linop as sigpy_linop
 
 from medinr.errors import ShapeError
-from medinr.operators import Fourier, LineSampling, birdcage_maps, cartesian_mask, undersampled_fourier
+from medinr.operators import (
+    Fourier,
+    LineSampling,
+    PointSampling,
+    birdcage_maps,
+    cartesian_mask,
+    point_mask,
+    undersampled_fourier,
+)
 
 
 def _random(shape, seed=0):
@@ -88,3 +96,71 @@ def test_multi_coil_agrees_with_sigpy():
 def test_full_sampling_agrees_with_sigpy_fft():
     x = _random((7, 6))
     np.testing.assert_allclose(Fourier((7, 6))(x).numpy(), sigpy.fft(x.numpy(), axes=(-2, -1)), atol=1e-12)
+
+
+def test_points_are_those_of_the_flattened_plane():
+    points = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.5
+    kspace = _random((2, 5, 3))
+    sampling = PointSampling((2, 5, 3), points)
+    torch.testing.assert_close(sampling(kspace), kspace[:, points])
+    torch.testing.assert_close(sampling.H(sampling(kspace)), kspace * points)
+
+
+def test_points_of_a_volume_keep_the_readout():
+    points = point_mask((6, 5), 3, 2)
+    kspace = _random((4, 6, 5, 3))
+    sampling = PointSampling((6, 5, 3), points, axes=(-3, -2))
+    assert sampling.range.shape == (10, 3)
+    torch.testing.assert_close(sampling(kspace), kspace[:, points.as_tensor()])
+
+
+@pytest.mark.parametrize(
+    "points", [torch.ones(5, 3), torch.ones(3, 5).bool(), torch.zeros(5, 3).bool(), torch.ones(15).bool()]
+)
+def test_impossible_points_are_refused(points):
+    with pytest.raises(ShapeError, match=r"booleans \(5, 3\) with at least one point"):
+        PointSampling((5, 3), points)
+
+
+def test_planes_of_separate_axes_are_refused():
+    with pytest.raises(ShapeError, match="two neighbouring negative axes"):
+        PointSampling((5, 3, 2), torch.ones(5, 2).bool(), axes=(-3, -1))
+
+
+def test_scan_of_points_agrees_with_sigpy():
+    shape, mask = (10, 8), point_mask((10, 8), 3, 2)
+    maps = birdcage_maps(shape, 4, dtype=torch.complex128)
+    weights = mask.as_tensor().numpy().astype(np.float64)
+    reference = sigpy_linop.Sense(maps.numpy(), weights=weights)
+    x = _random(shape)
+    for points in (mask, mask.as_tensor()):
+        scan = undersampled_fourier(shape, points, maps)
+        np.testing.assert_allclose(scan(x).numpy(), reference(x.numpy())[:, weights > 0], atol=1e-10)
+        y = scan(x)
+        full = PointSampling((4, *shape), points).H(y)
+        np.testing.assert_allclose(scan.H(y).numpy(), reference.H(full.numpy()), atol=1e-10)
+
+
+def test_scan_of_points_of_a_volume():
+    shape = (6, 5, 4)
+    points = point_mask(shape[:2], 2, 2).as_tensor()
+    maps = _random((3, *shape), seed=2)
+    x = _random(shape)
+    expected = np.stack([sigpy.fft((m * x).numpy()) for m in maps])[:, points.numpy()]
+    np.testing.assert_allclose(undersampled_fourier(shape, points, maps)(x).numpy(), expected, atol=1e-10)
+
+
+def test_masks_of_lines_may_be_tensors():
+    mask, x = cartesian_mask(9, 2, 0.2), _random((9, 6))
+    expected = undersampled_fourier((9, 6), mask)(x)
+    torch.testing.assert_close(undersampled_fourier((9, 6), mask.as_tensor())(x), expected)
+    torch.testing.assert_close(undersampled_fourier((9, 6), mask.indices)(x), expected)
+    with pytest.raises(ShapeError, match="for 8 lines"):
+        undersampled_fourier((9, 6), torch.ones(8).bool())
+
+
+def test_two_sets_of_maps_are_two_scans_added():
+    shape, mask = (7, 6), (1, 3, 4)
+    maps, x = _random((2, 3, *shape)), _random((2, *shape), seed=1)
+    expected = sum(undersampled_fourier(shape, mask, m)(image) for m, image in zip(maps, x, strict=True))
+    torch.testing.assert_close(undersampled_fourier(shape, mask, maps)(x), expected)

@@ -5,7 +5,20 @@ import pytest
 
 import medinr.operators
 
-HEAVY = ("monai", "pydicom", "nibabel", "matplotlib", "scipy", "skimage", "sigpy", "yaml", "rich")
+HEAVY = (
+    "monai",
+    "pydicom",
+    "nibabel",
+    "matplotlib",
+    "scipy",
+    "skimage",
+    "sigpy",
+    "deepinv",
+    "yaml",
+    "rich",
+    "finufft",
+    "pytorch_finufft",
+)
 
 
 @pytest.fixture(scope="module")

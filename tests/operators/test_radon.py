@@ -52,6 +52,21 @@ def test_agrees_with_skimage(size):
     assert float((ours - theirs).abs().max()) < 0.01 * float(theirs.max())
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_agrees_with_astra(compiled):
+    # astra-toolbox 2.5.0: parallel, 4 elements of 1.2, projector "linear" (Joseph's method too).
+    theirs = torch.tensor(
+        [
+            [28.099998, 23.9, 25.199999, 24.3],
+            [20.887074, 29.691715, 27.47141, 25.20076],
+            [21.933302, 31.702482, 33.701077, 30.371733],
+        ]
+    )
+    image = ((7 * torch.arange(6) + 3 * torch.arange(5)[:, None]) % 11).float()
+    ours = ParallelBeam((5, 6), (1, 1), [0.0, 0.4, 1.7], 4, 1.2, compiled=compiled)(image)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_a_point_falls_where_the_convention_says():
     shape, spacing, centre = (81, 61), (0.7, 1.1), (9.0, -5.0)
     projector = ParallelBeam(shape, spacing, _views(16))
@@ -139,3 +154,22 @@ def test_a_pickle_is_small_and_projects_the_same():
 def test_impossible_geometry_is_refused(changes, error):
     with pytest.raises(error, match="ParallelBeam wants"):
         ParallelBeam(**{"shape": (4, 4), "spacing": (1.0, 1.0), "angles": [0.0], **changes})
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_shadow_off_the_middle_of_the_detector(compiled):
+    shape, spacing, shift = (81, 61), (0.7, 1.1), 6
+    straight = ParallelBeam(shape, spacing, _views(7), 120, 0.8)
+    shifted = ParallelBeam(shape, spacing, _views(7), 120, 0.8, centre=shift * 0.8, compiled=compiled)
+    image = _blob(shape, spacing, (9.0, -5.0), 2.0)
+    # What fell on element k falls on k + shift.
+    torch.testing.assert_close(shifted(image)[:, shift:], straight(image)[:, :-shift])
+    assert float(shifted.offsets[59] + shifted.offsets[60]) / 2 == pytest.approx(-shift * 0.8)
+    assert ParallelBeam((30, 40), (1, 1), [0.0], centre=-5.0).range.shape == (1, 60)
+
+
+def test_the_angles_are_a_copy():
+    angles = _views(5)
+    projector = ParallelBeam((4, 4), (1, 1), angles)
+    angles += 1.0
+    torch.testing.assert_close(projector.angles, _views(5))

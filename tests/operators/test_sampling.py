@@ -95,3 +95,43 @@ def test_unknown_keys_name_the_nearest():
         LineMask.from_dict({"lines": [1], "counts": 4})
     with pytest.raises(ConfigError, match="needs 'count'"):
         LineMask.from_dict({"lines": [1]})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(8, 300),
+    fraction=st.floats(0.55, 1.0),
+    surplus=st.floats(1.05, 3.0),
+    kind=st.sampled_from(["variable", "random", "equispaced"]),
+)
+def test_partial_fourier_leaves_out_the_lower_end(count, fraction, surplus, kind):
+    acceleration = surplus / fraction
+    assume(round(count / acceleration) >= 1)
+    mask = cartesian_mask(count, acceleration, 0.0, kind, partial_fourier=fraction)
+    assert len(mask.lines) == round(count / acceleration)
+    assert mask.lines[0] >= min(count - round(count * fraction), count // 2)
+    assert count // 2 in mask.lines
+    assert LineMask.from_dict(json.loads(json.dumps(mask.to_dict()))) == mask
+
+
+def test_partial_fourier_alone_is_the_upper_end():
+    mask = cartesian_mask(100, 1 / 0.7, 0.1, partial_fourier=0.7)
+    assert mask.lines == tuple(range(30, 100))
+    assert repr(mask) == "LineMask(70 of 100 lines, variable, acceleration 1.43, seed 0, partial Fourier 0.7)"
+
+
+def test_the_whole_of_kspace_draws_the_same_lines_as_before():
+    assert cartesian_mask(64, 4, 0.1, seed=3) == cartesian_mask(64, 4, 0.1, seed=3, partial_fourier=1.0)
+    assert cartesian_mask(16, 4, 0.1, seed=0).lines == (6, 7, 8, 9)
+
+
+def test_masks_written_before_partial_fourier_are_read():
+    assert LineMask.from_dict({"lines": [1, 2], "count": 4}).partial_fourier == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"), [(0.5, "more than 0.5"), (1.2, "at most 1"), (0.6, "accelerate by at least 1.667")]
+)
+def test_impossible_partial_fourier_is_refused(fraction, message):
+    with pytest.raises(ConfigError, match=message):
+        cartesian_mask(100, 1.5, 0.1, partial_fourier=fraction)

@@ -1,4 +1,4 @@
-"""medinr operators as SigPy linear operators, and the gradient that isotropic total variation needs."""
+"""What isotropic total variation needs beside SigPy: the gradient, and projections for its dual."""
 
 from __future__ import annotations
 
@@ -6,42 +6,9 @@ from typing import Any
 
 import numpy as np
 import sigpy
-import torch
 from numpy.typing import NDArray
 
-from medinr.operators.base import LinearOperator
-
 Array = NDArray[Any]
-
-
-def to_sigpy(operator: LinearOperator) -> _Bridge:
-    """Wrap an operator for SigPy's solvers.
-
-    Parameters
-    ----------
-    operator : LinearOperator
-        On the CPU; SigPy holds NumPy arrays, which share their memory with the tensors.
-
-    Returns
-    -------
-    sigpy.linop.Linop
-        From ``operator.domain.shape`` to ``operator.range.shape``, in the precision of its input.
-    """
-    return _Bridge(operator)
-
-
-class _Bridge(sigpy.linop.Linop):  # type: ignore[misc]
-    def __init__(self, operator: LinearOperator) -> None:
-        self.operator = operator
-        super().__init__(operator.range.shape, operator.domain.shape, repr_str=operator.name)
-
-    def _apply(self, x: Array) -> Array:
-        image = torch.from_numpy(np.ascontiguousarray(x))
-        result: Array = self.operator(image).resolve_conj().numpy()
-        return result
-
-    def _adjoint_linop(self) -> _Bridge:
-        return _Bridge(self.operator.H)
 
 
 class ForwardDifference(sigpy.linop.Linop):  # type: ignore[misc]

@@ -1,0 +1,109 @@
+"""What is done to raw data before the fit, each as a step that is recorded."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medinr.data.raw_coils import compress_coils, prewhiten
+from medinr.data.raw_settings import RawSettings
+from medinr.data.raw_steps import remove_oversampling, undersample
+from medinr.data.raw_views import find_rotation_centre, remove_stripes
+from medinr.errors import GeometryError
+from medinr.operators import cartesian_mask, espirit_maps, walsh_maps
+from medinr.raw import RawMeasurement
+
+#: Largest and smallest edge of the fully sampled centre that coil maps are estimated from.
+CALIBRATION, LEAST_CALIBRATION = 24, 8
+
+
+def prepare(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+    """Do what the settings ask for, each as a step that is recorded.
+
+    k-space: readout oversampling off, coils whitened and compressed, lines left out, coil maps estimated. Sinograms:
+    axis found, stripes out, views left out.
+    """
+    if raw.kind == "sinogram":
+        return _prepared_views(raw, settings)
+    if raw.is_cartesian and "recon_shape" in raw.facts and raw.sampling != "points":
+        raw = remove_oversampling(raw)
+    if "noise_covariance" in raw.arrays:
+        raw = prewhiten(raw)
+    if 0 < settings.coils < raw.data.shape[1]:
+        raw = compress_coils(raw, settings.coils)
+    if settings.acceleration > 1:
+        raw = _accelerated(raw, settings)
+    return with_coil_maps(raw, settings.maps)
+
+
+def _prepared_views(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+    if settings.rotation_centre == "auto" and raw.facts["geometry"] == "parallel" and "centre_offset" not in raw.facts:
+        try:
+            raw = find_rotation_centre(raw)
+        except GeometryError:
+            raw = raw.after("The rotation centre is taken to be the middle of the detector: views cover no half turn.")
+    if settings.stripes:
+        raw = remove_stripes(raw)
+    return raw if settings.every == 1 else undersample(raw, every=settings.every)
+
+
+def _accelerated(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+    if not raw.is_cartesian:
+        every = round(settings.acceleration)
+        return undersample(raw, every=every)
+    axis = -1 if raw.facts.get("readout_axis", "kx") == "ky" else -2
+    lines = cartesian_mask(
+        raw.data.shape[axis], settings.acceleration, settings.centre_fraction, settings.mask, settings.seed
+    )
+    return undersample(raw, lines.as_tensor())
+
+
+def with_coil_maps(raw: RawMeasurement, method: str = "espirit") -> RawMeasurement:
+    """Estimate coil sensitivities slice by slice, unless the file brought them or has one coil.
+
+    Parameters
+    ----------
+    raw : RawMeasurement
+        Cartesian k-space with a fully sampled centre.
+    method : {"espirit", "walsh"}
+
+    Raises
+    ------
+    GeometryError
+        When there is no fully sampled centre of at least 8 x 8 samples.
+    """
+    if raw.kind != "kspace" or raw.data.shape[1] == 1 or "coil_maps" in raw.arrays:
+        return raw
+    extent = calibration_extent(raw)
+    if min(extent) < LEAST_CALIBRATION:
+        raise GeometryError(
+            f"Coil sensitivities are estimated from a fully sampled centre of k-space of at least "
+            f"{LEAST_CALIBRATION} x {LEAST_CALIBRATION} samples; this scan has {extent[0]} x {extent[1]}. Give maps in "
+            "the sidecar (coil_maps: FILE)."
+        )
+    estimate = espirit_maps if method == "espirit" else walsh_maps
+    maps = torch.stack([estimate(kspace, extent) for kspace in raw.data])
+    return raw.after(
+        f"Coil sensitivities were estimated from the central {extent[0]} x {extent[1]} samples ({method}).",
+        arrays={"coil_maps": maps},
+    )
+
+
+def calibration_extent(raw: RawMeasurement) -> tuple[int, int]:
+    """Largest fully sampled block around the centre of k-space, (ky, kx), up to `CALIBRATION`; 0 off the grid."""
+    if not raw.is_cartesian:
+        return 0, 0
+    grid = raw.data.shape[-2:]
+    most = min(CALIBRATION, grid[0]), min(CALIBRATION, grid[1])
+    mask = raw.arrays.get("mask")
+    if mask is None:
+        return most
+    edges = range(max(most), 0, -1)
+    return next(((min(e, most[0]), min(e, most[1])) for e in edges if bool(_middle(mask, e).all())), (0, 0))
+
+
+def _middle(mask: Tensor, edge: int) -> Tensor:
+    for axis in (0, 1):
+        count = min(edge, mask.shape[axis])
+        mask = mask.narrow(axis, mask.shape[axis] // 2 - count // 2, count)
+    return mask

@@ -1,0 +1,70 @@
+"""Tensors through code that knows NumPy arrays, and arrays through code that knows tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medinr.operators.base import LinearOperator
+
+Array = NDArray[Any]
+Map = Callable[[Tensor], Tensor]
+
+
+def to_array(value: Tensor) -> Array:
+    """A tensor as an array; memory is shared where the tensor is on the CPU."""
+    array: Array = value.detach().cpu().resolve_conj().resolve_neg().numpy()
+    return array
+
+
+def to_tensor(array: Array, device: torch.device | str = "cpu") -> Tensor:
+    """An array as a tensor; memory is shared on the CPU where layout and writability allow it."""
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+
+
+def apply_to_array(operator: LinearOperator, array: Array) -> Array:
+    """Apply an operator to an array ``(..., *domain.shape)``, on the operator's device and without a graph."""
+    with torch.no_grad():
+        return to_array(operator(to_tensor(array, operator.device)))
+
+
+def each(function: Map, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Apply a function of one image to a batch ``(..., *shape)``, image by image."""
+    leading = value.shape[: value.ndim - len(shape)]
+    images = value.reshape(math.prod(leading), *shape)
+    # An empty batch still has to say what shape its images would have had.
+    results = torch.stack([function(image) for image in (images if len(images) else value.new_zeros(1, *shape))])
+    return results[: len(images)].reshape(*leading, *results.shape[1:])
+
+
+class _Product(torch.autograd.Function):
+    """A linear map that torch cannot differentiate, with its adjoint as derivative, in every mode and order."""
+
+    @staticmethod
+    def forward(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
+        return forward(value)
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
+        _, ctx.map, ctx.adjoint_map = inputs  # type: ignore[attr-defined]
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return product(gradients[0], ctx.adjoint_map, ctx.map), None, None  # type: ignore[attr-defined]
+
+    @staticmethod
+    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
+        return product(tangents[0], ctx.map, ctx.adjoint_map)  # type: ignore[attr-defined]
+
+
+def product(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
+    """``forward(value)``, whose derivative is ``adjoint``."""
+    result: Tensor = _Product.apply(value, forward, adjoint)  # type: ignore[no-untyped-call]
+    return result

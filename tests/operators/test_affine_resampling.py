@@ -1,0 +1,117 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import affine_transform
+
+from medinr.errors import GeometryError, ShapeError
+from medinr.operators import AffineResampling, Decimation, SliceProfile, decimated_affine
+
+DOUBLE = torch.float64
+
+
+def _affine(generator, spacing, spread=0.4):
+    """A turned, sheared, shifted grid."""
+    turn = torch.eye(3, dtype=DOUBLE) + spread * torch.randn(3, 3, dtype=DOUBLE, generator=generator)
+    affine = torch.eye(4, dtype=DOUBLE)
+    affine[:3, :3] = turn @ torch.diag(torch.tensor(spacing, dtype=DOUBLE))
+    affine[:3, 3] = torch.randn(3, dtype=DOUBLE, generator=generator)
+    return affine
+
+
+@pytest.mark.parametrize("target_shape", [(4, 5, 6), (9, 2, 3)])
+def test_agrees_with_scipy(target_shape, generator):
+    source, target = _affine(generator, (1.0, 1.3, 0.8)), _affine(generator, (0.9, 0.7, 1.1))
+    volume = torch.rand(7, 6, 5, dtype=DOUBLE, generator=generator)
+    ours = AffineResampling(volume.shape, source, target_shape, target)(volume)
+    # SciPy maps indices in array order (z, y, x).
+    between = np.linalg.solve(source.numpy(), target.numpy())
+    matrix, offset = between[2::-1, 2::-1], between[2::-1, 3]
+    options = {"output_shape": target_shape, "order": 1}
+    expected = affine_transform(volume.numpy(), matrix, offset, mode="grid-constant", **options)
+    np.testing.assert_allclose(ours.numpy(), expected, atol=1e-12)
+    assert not np.allclose(ours.numpy(), affine_transform(volume.numpy(), matrix, offset, mode="constant", **options))
+
+
+def test_one_grid_is_the_identity(generator):
+    affine = _affine(generator, (1.0, 1.3, 0.8))
+    volume = torch.rand(4, 3, 5, dtype=DOUBLE, generator=generator)
+    assert torch.equal(AffineResampling(volume.shape, affine, volume.shape, affine)(volume), volume)
+
+
+def test_a_field_linear_in_space_stays_what_it_is(generator):
+    """Values a + b . position are read right on any grid inside the source."""
+    slope = torch.randn(3, dtype=DOUBLE, generator=generator)
+    source = torch.diag(torch.tensor([0.5, 0.7, 0.9, 1.0], dtype=DOUBLE))
+    target = torch.eye(4, dtype=DOUBLE)
+    target[:3, :3] = 0.5 * torch.linalg.qr(torch.randn(3, 3, dtype=DOUBLE, generator=generator)).Q
+    target[:3, 3] = torch.tensor([5.0, 5.0, 5.0])
+
+    def field(shape, affine):
+        zyx = torch.meshgrid(*(torch.arange(n, dtype=DOUBLE) for n in shape), indexing="ij")
+        homogeneous = torch.stack([*reversed(zyx), torch.ones(shape, dtype=DOUBLE)], dim=-1)
+        return 3.0 + (homogeneous @ affine.T)[..., :3] @ slope
+
+    shape = (16, 20, 24)
+    resampled = AffineResampling(shape, source, (4, 5, 3), target)(field(shape, source))
+    torch.testing.assert_close(resampled, field((4, 5, 3), target))
+
+
+def test_a_marked_voxel_stays_where_it_is(generator):
+    """A turn by a quarter and a shift, worked out by hand: index (x, y) of the target is (y, 4 - x) of the source."""
+    image = torch.zeros(5, 6, dtype=DOUBLE)
+    image[3, 1] = 1.0
+    quarter = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 4], [0, 0, 1, 0], [0, 0, 0, 1]])
+    turned = AffineResampling((5, 6), np.eye(4), (6, 5), quarter)(image)
+    assert turned.nonzero().tolist() == [[1, 1]]
+
+
+def test_agrees_with_the_other_coarse_grids(generator):
+    """On the grid of a decimation it is the decimation; on that of thick slices their centres."""
+    affine = _affine(generator, (1.0, 1.2, 0.9))
+    volume = torch.rand(7, 6, 8, dtype=DOUBLE, generator=generator)
+    decimation = Decimation(volume.shape, (2, 1, 3))
+    resampling = AffineResampling(volume.shape, affine, decimation.range.shape, decimated_affine(affine, decimation))
+    torch.testing.assert_close(resampling(volume), decimation(volume))
+    thick = SliceProfile(volume.shape, 0.9, 0.9, 1.8, "rect", first=0.9)
+    resampling = AffineResampling(volume.shape, affine, thick.range.shape, thick.affine(affine))
+    torch.testing.assert_close(resampling(volume), thick(volume))
+
+
+def test_outside_is_zero_and_the_rim_falls_linearly():
+    shifted = np.eye(4)
+    shifted[0, 3] = -1.75
+    row = AffineResampling((1, 3), np.eye(4), (1, 6), shifted)(torch.ones(1, 3, dtype=DOUBLE))
+    np.testing.assert_allclose(row[0].numpy(), [0, 0.25, 1, 1, 0.75, 0], atol=1e-12)
+
+
+def test_single_precision_keeps_its_type():
+    halved = np.diag([0.5, 0.5, 1.0, 1.0])
+    assert AffineResampling((3, 3), np.eye(4), (4, 4), halved)(torch.ones(2, 3, 3)).dtype == torch.float32
+
+
+def _turned_out_of_plane(angle):
+    cos, sin = math.cos(angle), math.sin(angle)
+    return [[cos, 0, 0, 0], [0, 1, 0, 0], [sin, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "named"),
+    [
+        (((4, 4), np.eye(4), (4, 4, 4), np.eye(4)), ShapeError, r"two shapes \(y, x\) or two \(z, y, x\)"),
+        (((4,), np.eye(4), (4,), np.eye(4)), ShapeError, "two shapes"),
+        (((4, 4), np.eye(3), (4, 4), np.eye(4)), GeometryError, "4 x 4 source affine"),
+        (
+            ((4, 4), np.eye(4), (4, 4), np.diag([1.0, 0, 1, 1])),
+            GeometryError,
+            "target affine is not finite, or singular",
+        ),
+        (((4, 4), np.eye(4) * np.nan, (4, 4), np.eye(4)), GeometryError, "source affine is not finite"),
+        (((4, 4), np.eye(4), (4, 4), _turned_out_of_plane(0.1)), GeometryError, "leaves the plane"),
+        (((4, 4), np.eye(4), (4, 4), np.eye(4) + 100 * np.eye(4, k=3)), GeometryError, "do not overlap"),
+    ],
+)
+def test_impossible_grids_are_refused(arguments, error, named):
+    with pytest.raises(error, match=named):
+        AffineResampling(*arguments)
