@@ -27,7 +27,8 @@ class Measurement:
     ----------
     task : {"denoise", "superres", "kspace", "ct"}
     data : Tensor, shape (slices, ...)
-        Per task ``(y, x)``, coarse ``(y, x)``, ``(coil, line, kx)`` or ``(angle, detector)``.
+        Per task ``(y, x)``, coarse ``(y, x)``, ``(coil, line, kx)``, ``(coil, point)`` or
+        ``(coil, readout, sample)``, ``(angle, detector)``; one coil has no axis.
     parameters : mapping
         Plain values that say how it was measured: sampled lines, noise level, angles, seed.
     arrays : mapping of str to Tensor
@@ -55,7 +56,7 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(f"Task {self.task!r} is not one of {', '.join(TASKS)}.")
-        if self.data.ndim < 3:
+        if self.data.ndim < 2:
             raise ShapeError(f"Measured data are (slices, ...); got shape {tuple(self.data.shape)}.")
 
     @property

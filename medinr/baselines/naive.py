@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from medinr.errors import ConfigError, GeometryError
-from medinr.operators import LinearOperator, ParallelBeam, fbp
+from medinr.operators import LinearOperator, Projector, fbp
 
 
 def naive(
@@ -100,9 +100,9 @@ def interpolate(
     return torch.from_numpy(fine).reshape(*batch, *shape).to(coarse)
 
 
-def _projector(operator: LinearOperator) -> ParallelBeam:
-    if not isinstance(operator, ParallelBeam):
+def _projector(operator: LinearOperator) -> Projector:
+    if not isinstance(operator, Projector):
         raise GeometryError(
-            f"Filtered backprojection must know where the rays were; got {operator!r}, want a ParallelBeam."
+            f"Filtered backprojection must know where the rays were; got {operator!r}, want a ParallelBeam or FanBeam."
         )
     return operator

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "drawdown": "how far the PSNR falls during a fit, over tasks, slices and seeds",
     "backbones": "which backbone is best at what",
     "trunks": "what a trunk should be pretrained on",
+    "raw": "held-out samples of a real multi-coil scan, against SigPy's reconstructions",
 }
 
 
@@ -163,7 +164,10 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         "--recipe-steps", type=_positive, help="steps of the published recipe (fit 2000, drawdown 300)"
     )
     benchmark.add_argument("--seeds", type=_positive, default=5, help="of drawdown (default: %(default)s)")
-    benchmark.add_argument("--scan", type=Path, help="of volume: brain MR scan (default: the held-out excerpt)")
+    benchmark.add_argument(
+        "--scan", type=Path, help="of volume: brain MR scan (default: the held-out excerpt); of raw: k-space"
+    )
+    _sidecar(benchmark)
     benchmark.add_argument("--slices", type=parse_slices, help="of volume: 10:54; default: all")
     benchmark.add_argument(
         "--singles", type=_positive, default=4, help="of volume: slices also fitted alone (default: %(default)s)"

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from medinr.errors import ConfigError
+
 Announce = Callable[[str], None]
 
 
@@ -103,6 +105,22 @@ def _trunks(options: argparse.Namespace, announce: Announce) -> Any:
     )
 
 
+def _raw(options: argparse.Namespace, announce: Announce) -> Any:
+    from medinr.pipelines.benchmark_raw import benchmark_raw
+
+    if options.scan is None:
+        raise ConfigError("medinr benchmark raw wants --scan FILE, multi-coil k-space on a grid.")
+    return benchmark_raw(
+        options.scan,
+        options.sidecar,
+        options.trunk,
+        options.seeds,
+        options.out,
+        overwrite=options.overwrite,
+        announce=announce,
+    )
+
+
 _RUNS: dict[str, Callable[[Any, Announce], Any]] = {
     "fit": _fit,
     "step": _step,
@@ -111,4 +129,5 @@ _RUNS: dict[str, Callable[[Any, Announce], Any]] = {
     "drawdown": _drawdown,
     "backbones": _backbones,
     "trunks": _trunks,
+    "raw": _raw,
 }

@@ -17,6 +17,7 @@ from medinr.operators import (
     NoiseModel,
     NonUniformFourier,
     ParallelBeam,
+    Projector,
     Rician,
     TransmissionPoisson,
     downsampling,
@@ -102,7 +103,7 @@ def protected_groups(measurement: Measurement) -> tuple[int, ...]:
 def plain_image(measurement: Measurement, data: Tensor, operator: LinearOperator) -> Tensor:
     """What one slice of raw data show without any model: zero-filled or gridded k-space, filtered backprojection."""
     if measurement.task == "ct":
-        return fbp(data, operator) if isinstance(operator, ParallelBeam | FanBeam) else operator.H(data)
+        return fbp(data, operator) if isinstance(operator, Projector) else operator.H(data)
     density = measurement.arrays.get("density")
     return operator.H(data if density is None else data * density.to(data.real.dtype))
 

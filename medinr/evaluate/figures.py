@@ -5,6 +5,7 @@ Drawn on a `matplotlib.figure.Figure` of their own, so nothing global is touched
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from medinr.errors import ShapeError, UnitError
@@ -29,6 +30,9 @@ ERROR_FRACTION = 0.1
 #: In inches: width of a panel, space between panels, width kept for a colour bar and its label, height of the
 #: labels above a column, height of one line of the title.
 _PANEL, _GAP, _BAR, _LABEL, _LINE = 2.6, 0.12, 0.95, 0.45, 0.19
+
+#: Grey scales that end below this get ticks in a power of ten.
+_SMALL = 0.01
 
 #: Characters of the title that fit in one inch at its size.
 _TITLE_DENSITY = 11
@@ -137,7 +141,15 @@ class _Grid:
         bar = figure.colorbar(image, cax=figure.add_axes(self._place(row, self.columns, 0.12)))
         bar.set_label(label, fontsize=8)
         bar.ax.tick_params(labelsize=7)
-        bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        low, high = bar.vmin, bar.vmax
+        size = max(abs(low), abs(high))
+        if 0 < size < _SMALL:
+            # Attenuation in 1/mm: ticks with many zeros would push the label off the page.
+            power = math.floor(math.log10(size))
+            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10.0**power:g}"))
+            bar.set_label(f"{label} (x 1e{power})", fontsize=8)
+        else:
+            bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
     def note(self, figure: Figure, text: str) -> None:
         left, bottom, width, height = self._place(1, 0, _PANEL)

@@ -181,7 +181,7 @@ def test_our_own_failure_is_another_code_and_points_to_debug(medinr, scan, monke
     def broken(*_):
         raise RuntimeError("the inner part broke")
 
-    monkeypatch.setattr("medinr.pipelines.reconstruct.problem_for", broken)
+    monkeypatch.setattr("medinr.pipelines.reconstruct.problems_for", broken)
     command = ("reconstruct", scan, "--task", "denoise", "--trunk", "random", "--out", tmp_path / "out")
     found = medinr(*command)
     assert found.code == 1

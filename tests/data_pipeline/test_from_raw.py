@@ -1,0 +1,230 @@
+"""Raw data to a measurement: the operator explains the samples, and the noise level and grid are right."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from medinr.data.acquisition import group_axis, noise_for, operator_for, plain_image, protected_groups, shares_operator
+from medinr.data.from_raw import measurement_from_raw
+from medinr.data.raw_prepare import calibration_extent, prepare, with_coil_maps
+from medinr.data.raw_settings import RawSettings
+from medinr.errors import ConfigError, GeometryError
+from medinr.io.measurement import read_measurement, write_measurement
+from medinr.operators import (
+    FanBeam,
+    Gaussian,
+    NonUniformFourier,
+    ParallelBeam,
+    TransmissionPoisson,
+    birdcage_maps,
+    point_mask,
+    radial_trajectory,
+    undersampled_fourier,
+)
+from medinr.raw import CARTESIAN, NON_CARTESIAN, SINOGRAM, RawMeasurement
+
+SHAPE = (48, 40)
+SIGMA = 0.02
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def head() -> torch.Tensor:
+    """A smooth complex ellipse, zero around it."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, SHAPE[0]), torch.linspace(-1, 1, SHAPE[1]), indexing="ij")
+    inside = torch.sigmoid(25 * (0.7 - torch.hypot(x / 0.85, y)))
+    return torch.polar(inside * (1 + 0.3 * torch.cos(5 * x) * torch.cos(4 * y)), 0.8 * x - 0.3 * y * y)
+
+
+def kspace(coils: int = 4, slices: int = 2, sigma: float = SIGMA) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fully sampled noisy k-space ``(slice, coil, ky, kx)`` and the maps."""
+    maps = birdcage_maps(SHAPE, coils) if coils > 1 else torch.ones(1, *SHAPE, dtype=torch.complex64)
+    full = undersampled_fourier(SHAPE, list(range(SHAPE[0])), maps)
+    images = torch.stack([head() * (1 + k) for k in range(slices)])
+    return Gaussian(sigma).sample(full(images), seeded()), maps
+
+
+def raw_kspace(data: torch.Tensor, mask: torch.Tensor | None = None, **arrays: torch.Tensor) -> RawMeasurement:
+    facts = {"image_shape": SHAPE, "spacing_mm": (1.2, 1.5)}
+    if mask is not None:
+        data, arrays = data * mask, {**arrays, "mask": mask}
+    return RawMeasurement("kspace", data, CARTESIAN, facts, arrays)
+
+
+def points() -> torch.Tensor:
+    return point_mask(SHAPE, 3.0, 16, seed=1).as_tensor()
+
+
+def lines() -> torch.Tensor:
+    keep = torch.zeros(SHAPE[0], dtype=torch.bool)
+    keep[::2] = keep[16:32] = True
+    return keep[:, None].expand(SHAPE).contiguous()
+
+
+@pytest.mark.parametrize("mask", [None, points(), lines()], ids=["full", "points", "lines"])
+@pytest.mark.parametrize("coils", [1, 4])
+def test_the_operator_explains_the_samples_to_within_their_noise(mask, coils):
+    data, maps = kspace(coils)
+    given = {"coil_maps": maps} if coils > 1 else {}
+    measurement = measurement_from_raw(raw_kspace(data, mask, **given))
+    operator = operator_for(measurement)
+    truth = torch.stack([head(), 2 * head()])
+    whitened = (operator(truth) - measurement.data) / SIGMA
+    assert float(whitened.abs().square().mean() / 2) == pytest.approx(1.0, abs=0.05)
+    assert measurement.image_shape == SHAPE
+    assert measurement.spacing == pytest.approx((1.2, 1.5))
+    assert noise_for(measurement).sigma == pytest.approx(SIGMA, rel=0.25)
+    assert measurement.parameters["achieved_acceleration"] == pytest.approx(
+        1.0 if mask is None else mask.numel() / int(mask.sum())
+    )
+
+
+def test_points_of_all_coils_are_held_out_together_and_never_the_centre():
+    data, maps = kspace()
+    measurement = measurement_from_raw(raw_kspace(data, points(), coil_maps=maps))
+    assert group_axis(measurement) == -1
+    assert measurement.data.shape == (2, 4, int(points().sum()))
+    where = points().nonzero()[list(protected_groups(measurement))]
+    assert len(where) >= 16 * 16
+    assert int((where - torch.tensor(SHAPE) // 2).abs().max()) <= 8
+
+
+def test_lines_are_held_out_whole():
+    data, maps = kspace()
+    measurement = measurement_from_raw(raw_kspace(data, lines(), coil_maps=maps))
+    assert group_axis(measurement) == -2
+    assert measurement.data.shape == (2, 4, int(lines()[:, 0].sum()), SHAPE[1])
+
+
+@pytest.mark.parametrize("method", ["espirit", "walsh"])
+def test_estimated_maps_explain_the_scan_as_well_as_the_true_ones(method):
+    data, maps = kspace(sigma=0.002)
+    raw = with_coil_maps(raw_kspace(data, points()), method)
+    assert "16 x 16 samples" in raw.steps[-1]
+    measurement = measurement_from_raw(raw)
+    assert measurement.arrays["coil_maps"].shape == (2, 4, *SHAPE)
+    assert not shares_operator(measurement)
+    found = measurement.arrays["coil_maps"][1]
+    inside = head().abs() > 0.5
+    overlap = (found.conj() * maps).sum(0).abs()[inside]
+    assert float(overlap.min()) > 0.99
+    zero_filled = plain_image(measurement, measurement.data[1], operator_for(measurement, 1))
+    true = undersampled_fourier(SHAPE, points(), maps)
+    expected = true.H(measurement.data[1])
+    difference = (zero_filled.abs() - expected.abs())[inside]
+    assert float(difference.abs().max()) < 0.05 * float(expected.abs().max())
+
+
+def test_without_a_full_centre_there_are_no_maps():
+    mask = points()
+    mask[SHAPE[0] // 2 + 2, :] = False
+    raw = raw_kspace(kspace()[0], mask)
+    assert max(calibration_extent(raw)) < 8
+    with pytest.raises(GeometryError, match="fully sampled centre"):
+        with_coil_maps(raw)
+    with pytest.raises(ConfigError, match="coil_maps"):
+        measurement_from_raw(raw)
+
+
+def test_preparation_compresses_whitens_and_says_so():
+    data, _ = kspace(coils=6)
+    covariance = torch.eye(6, dtype=torch.complex64) * SIGMA**2
+    raw = prepare(raw_kspace(data, noise_covariance=covariance), RawSettings(coils=4, acceleration=2.0))
+    assert raw.data.shape[1] == 4
+    assert raw.acceleration == pytest.approx(2.0)
+    words = " ".join(raw.steps)
+    for word in ("whitened", "compressed", "Undersampled", "sensitivities"):
+        assert word in words
+    assert noise_for(measurement_from_raw(raw)).sigma == 1.0
+
+
+def test_a_radial_scan_is_gridded_to_its_image():
+    trajectory = radial_trajectory(80, 96, SHAPE)
+    scan = NonUniformFourier((1, *SHAPE), trajectory)
+    data = Gaussian(0.01).sample(scan(head()[None]), seeded())[None]
+    facts = {"image_shape": SHAPE}
+    raw = RawMeasurement("kspace", data, NON_CARTESIAN, facts, {"trajectory": trajectory})
+    measurement = measurement_from_raw(raw)
+    assert "The pixel size is not known; 1 mm is assumed." in measurement.parameters["steps"]
+    assert group_axis(measurement) == -2
+    image = plain_image(measurement, measurement.data[0], operator_for(measurement))
+    error = torch.linalg.vector_norm(image - head()) / torch.linalg.vector_norm(head())
+    assert float(error) < 0.1
+
+
+def sinogram(projector, noise: float = 0.003) -> torch.Tensor:
+    return projector(disc(projector)) + noise * torch.randn(projector.range.shape, generator=seeded())
+
+
+def disc(projector) -> torch.Tensor:
+    (y, x), (dy, dx) = projector.domain.shape, projector.spacing
+    rows = (torch.arange(y) - (y - 1) / 2)[:, None] * dy
+    columns = (torch.arange(x) - (x - 1) / 2) * dx
+    return 0.02 * torch.sigmoid(4 * (9.0 - torch.hypot(columns - 3, rows + 2)))
+
+
+ANGLES = torch.arange(90, dtype=torch.float64) * math.pi / 45
+
+
+@pytest.mark.parametrize("kind", ["parallel", "fan"])
+def test_sinograms_keep_their_geometry_and_come_back_in_1_per_mm(kind):
+    if kind == "parallel":
+        made = ParallelBeam((64, 64), (0.5, 0.5), ANGLES / 2, 64, 0.5, centre=1.5)
+        facts = {"geometry": "parallel", "angles": tuple((ANGLES / 2).tolist()), "centre_offset": 3.0}
+    else:
+        made = FanBeam((64, 64), (0.5, 0.5), ANGLES, 100.0, 200.0, 64, 1.0, detector_offset=-2.0)
+        facts = {"geometry": "fan", "angles": tuple(ANGLES.tolist()), "centre_offset": 2.0}
+        facts |= {"source_origin_mm": 100.0, "source_detector_mm": 200.0}
+    facts["detector_spacing_mm"] = made.detector_spacing
+    raw = RawMeasurement("sinogram", sinogram(made)[None].float(), SINOGRAM, facts)
+    measurement = measurement_from_raw(raw)
+    assert measurement.spacing == pytest.approx((0.5, 0.5))
+    operator = operator_for(measurement)
+    torch.testing.assert_close(operator(disc(made)), made(disc(made)))
+    assert noise_for(measurement).sigma == pytest.approx(0.003, rel=0.15)
+    image = plain_image(measurement, measurement.data[0], operator)
+    middle = disc(made) > 0.0199
+    assert float(image[middle].mean()) == pytest.approx(0.02, rel=0.03)
+    assert measurement.unit == "1/mm"
+
+
+def test_counted_photons_are_the_noise_model_and_a_smaller_grid_keeps_the_field_of_view():
+    made = ParallelBeam((64, 64), (0.5, 0.5), ANGLES / 2, 64, 0.5)
+    facts = {"geometry": "parallel", "angles": tuple((ANGLES / 2).tolist()), "photons": 5e4}
+    raw = RawMeasurement("sinogram", sinogram(made)[None].float(), SINOGRAM, facts)
+    measurement = measurement_from_raw(raw, 32)
+    assert noise_for(measurement) == TransmissionPoisson(5e4)
+    assert measurement.spacing == pytest.approx((2.0, 2.0))
+    assert any("detector is not known" in step for step in measurement.parameters["steps"])
+
+
+def test_the_rotation_centre_is_found_when_the_file_does_not_say_it():
+    made = ParallelBeam((64, 64), (1.0, 1.0), torch.arange(180) * math.pi / 180, 96, 1.0, centre=4.0)
+    facts = {"geometry": "parallel", "angles": tuple((np.arange(180) * math.pi / 180).tolist())}
+    raw = RawMeasurement("sinogram", sinogram(made)[None].float(), SINOGRAM, facts)
+    assert prepare(raw, RawSettings()).facts["centre_offset"] == pytest.approx(4.0, abs=0.5)
+    assert "centre_offset" not in prepare(raw, RawSettings(rotation_centre="header")).facts
+    few = prepare(raw, RawSettings(every=3))
+    assert few.data.shape[1] == 60
+
+
+@pytest.mark.parametrize("mask", [points(), lines()], ids=["points", "lines"])
+def test_a_saved_measurement_has_the_same_operator(tmp_path, mask):
+    data, maps = kspace()
+    measurement = measurement_from_raw(raw_kspace(data, mask, coil_maps=maps))
+    write_measurement(measurement, tmp_path / "m.safetensors")
+    back = read_measurement(tmp_path / "m.safetensors")
+    assert torch.equal(back.data, measurement.data)
+    assert torch.equal(operator_for(back)(head()), operator_for(measurement)(head()))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"maps": "guess"}, {"rotation_centre": "left"}, {"acceleration": 0.5}, {"every": 0}, {"coils": -1}]
+)
+def test_settings_outside_their_range_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        RawSettings(**wrong)

@@ -1,0 +1,86 @@
+"""The comparison on raw k-space: nobody sees the test samples, and the truth predicts them to within the noise."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from medinr.pipelines import benchmark_raw as pipeline
+from medinr.pipelines.measure import open_measurement
+
+from medinr.config import load_config
+from medinr.config.schema import ReconstructConfig
+from medinr.operators import Gaussian, birdcage_maps, point_mask, undersampled_fourier
+
+SHAPE = (40, 36)
+SIGMA = 0.01
+
+
+def image():
+    y, x = torch.meshgrid(torch.linspace(-1, 1, SHAPE[0]), torch.linspace(-1, 1, SHAPE[1]), indexing="ij")
+    inside = torch.sigmoid(20 * (0.7 - torch.hypot(x / 0.9, y)))
+    return torch.polar(inside * (1 + 0.3 * torch.cos(6 * x)), 0.5 * y)
+
+
+@pytest.fixture(scope="module")
+def kspace(tmp_path_factory):
+    full = undersampled_fourier(SHAPE, list(range(SHAPE[0])), birdcage_maps(SHAPE, 4))(image())
+    data = Gaussian(SIGMA).sample(full, torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("raw") / "brain.npy"
+    np.save(path, (data * point_mask(SHAPE, 2.5, 14).as_tensor()).numpy())
+    path.with_name("brain.npy.yaml").write_text("kind: kspace\naxes: [coil, ky, kx]\nspacing_mm: [2, 2]\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def scan(kspace):
+    config = load_config(ReconstructConfig, "kspace")
+    return pipeline._scan(open_measurement(kspace, config)[0])
+
+
+def test_test_and_validation_samples_are_apart_and_outside_the_centre(scan):
+    test, validation = pipeline._draw(scan, 0)
+    assert not bool((test & validation).any())
+    assert int(test.sum()) == pytest.approx(int(validation.sum()), abs=1)
+    where = scan.points.nonzero()[test | validation] - torch.tensor(SHAPE) // 2
+    assert int(where.abs().max(dim=1).values.min()) >= 7
+    other, _ = pipeline._draw(scan, 1)
+    assert not torch.equal(test, other)
+
+
+def test_methods_do_not_see_what_they_predict(scan):
+    test, _ = pipeline._draw(scan, 0)
+    full, mask = scan.grid(~test)
+    assert not bool(full[:, ~mask].any())
+    assert int(mask.sum()) == int((~test).sum())
+    assert scan.reduced(~test).data.shape[-1] == int((~test).sum())
+
+
+def test_the_true_image_predicts_to_within_the_noise_and_nothing_predicts_nothing(scan):
+    test, _ = pipeline._draw(scan, 0)
+    noise = SIGMA * (2 * int(test.sum()) * len(scan.maps)) ** 0.5
+    floor = noise / float(torch.linalg.vector_norm(scan.samples[:, test]))
+    # The estimated maps have a phase of their own, so the image that goes with them is the least-squares one.
+    best = pipeline.sense_cg(*scan.grid(torch.ones_like(test)), scan.maps, 1e-3, 200)
+    assert scan.error(best, test) < 1.3 * floor
+    assert scan.error(torch.zeros_like(best), test) == pytest.approx(1.0)
+
+
+def test_the_table_and_the_file_say_the_same(medinr, trunks, kspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "tune_weight", lambda cases, solve, score, grid, **_: SimpleNamespace(weight=grid[1]))
+    out = tmp_path / "out"
+    found = medinr("benchmark", "raw", "--scan", kspace, "--trunk", trunks["MR"], "--seeds", 1, "--out", out, "--debug")
+    assert found.code == 0
+    facts = json.loads((out / "raw.json").read_text())
+    assert set(facts["errors"]) == {"noise alone", "zero-filled", "SENSE-CG", "L1-wavelet", "TV", "medinr"}
+    assert facts["errors"]["SENSE-CG"][0] < facts["errors"]["zero-filled"][0]
+    assert set(facts["weights"]) == {"SENSE-CG", "L1-wavelet", "TV"}
+    for name, values in facts["errors"].items():
+        assert f"{values[0]:.4f}" in found.out, name
+
+
+def test_a_scan_is_needed(medinr, tmp_path):
+    found = medinr("benchmark", "raw", "--out", tmp_path / "out")
+    assert found.code == 2
+    assert "--scan" in found.err
