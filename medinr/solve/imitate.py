@@ -56,7 +56,7 @@ class ImitationSettings:
     """
 
     passes: float = 8.0
-    batch: int = 4096
+    batch: int = 6144
     natural: NaturalSettings = field(default_factory=NaturalSettings)
     final: float = 0.01
     encoding_rate: float = 1e-2
