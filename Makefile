@@ -22,7 +22,7 @@ demo: $(STAMP) ## reconstruct an example into demo/
 	$(BIN)/medinr demo --out demo --overwrite
 
 test: $(STAMP) ## all tests and doctests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(STAMP) ## style and formatting, without changing anything
 	$(BIN)/ruff check .

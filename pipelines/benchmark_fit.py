@@ -66,10 +66,10 @@ class Race:
         step = next((k for k, value in enumerate(self.recipe) if value >= level), None)
         return None if step is None else step * self.recipe_seconds
 
-    def after_ten_steps(self) -> tuple[float, float]:
-        """PSNR of the short plan and of the recipe when the recipe has had time for ten steps."""
+    def after_ten_steps(self) -> tuple[float | None, float]:
+        """PSNR of the short plan, None before its first image, and of the recipe after time for ten of its steps."""
         passed = [value for _, at, value in self.curves[PLANS[0]] if at <= 10 * self.recipe_seconds]
-        return passed[-1] if passed else float("nan"), self.recipe[min(10, len(self.recipe) - 1)]
+        return passed[-1] if passed else None, self.recipe[min(10, len(self.recipe) - 1)]
 
     def rows(self) -> list[tuple[str, float | None, float | None]]:
         """Level, seconds of medinr and of the recipe."""
@@ -210,7 +210,8 @@ def _table(races: list[Race], size: int, trunk: str) -> Table:
             table.add_row(f"  {level}", _said(ours), _said(theirs), _said(_ratio(ours, theirs)))
         reached, recipe = race.after_ten_steps()
         moment = f"  at {10 * race.recipe_seconds:.1f} s"
-        table.add_row(moment, f"{reached:.1f} dB", f"{recipe:.1f} dB", f"{reached - recipe:+.1f} dB")
+        gain = "-" if reached is None else f"{reached - recipe:+.1f} dB"
+        table.add_row(moment, "-" if reached is None else f"{reached:.1f} dB", f"{recipe:.1f} dB", gain)
         table.add_section()
     table.add_row("median")
     for row in range(len(LEVELS) + 1):

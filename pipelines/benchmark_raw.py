@@ -179,7 +179,8 @@ def _peers(scan: Scan) -> dict[str, Callable[[Tensor, float], Tensor]]:
         return (maps.conj() * Fourier(tuple(full.shape)).H(full)).sum(0)
 
     def tv(keep: Tensor, weight: float) -> Tensor:
-        return tv_image(problem_for(scan.reduced(keep), 0), weight, 200)
+        image: Tensor = tv_image(problem_for(scan.reduced(keep), 0), weight, 200)
+        return image
 
     peak = float(zero_filled(torch.ones(scan.samples.shape[1], dtype=torch.bool), 0.0).abs().max())
     return {

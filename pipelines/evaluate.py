@@ -1,29 +1,105 @@
-"""Manifest in, table out: medinr, the naive input and TV on held-out scans."""
+"""Manifest in, folder of results out: every method on the same measurements of held-out scans."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from medinr.pipelines.reconstruct import reconstruct
+import torch
+from medinr.pipelines.assemble import assemble
+from medinr.pipelines.cells import WORK
+from medinr.pipelines.crew import Crew
+from medinr.pipelines.methods import METHODS, choose_methods
 from medinr.pipelines.record import versions
-from medinr.pipelines.slices import NAIVE_NAMES
+from medinr.pipelines.units import Done, Unit
 
-from medinr.config import EvaluateConfig, ReconstructConfig, load_config
+from medinr.config import EvaluateConfig
+from medinr.config.protocol import NamedTask, load_task
 from medinr.data.simulate import TASK_MODALITY
-from medinr.errors import ManifestError, OutputExistsError
+from medinr.errors import ConfigError, ManifestError, OutputExistsError
 from medinr.evaluate.leakage import refuse_leakage
-from medinr.evaluate.metrics import slice_metrics
-from medinr.evaluate.scores import Score, ScoreLog
-from medinr.io.atomic import write_json
+from medinr.evaluate.requirements import Requirement, parse_requirement
+from medinr.evaluate.results import FORMAT, Results, read_facts, write_facts
+from medinr.io.claims import sweep, wait_for_claim
 from medinr.io.manifest import Manifest, ManifestRow
-from medinr.io.scan import read_scan
 from medinr.trunks.checkpoint import find_trunk, read_card
 
-Announce = Callable[[str], None]
+#: Seconds before asking again for units that another evaluation in the same folder has claimed.
+PAUSE = 0.5
+
+#: What a reader must know of simulated measurements, by modality.
+NOTES = {
+    "MR": "MR scans are magnitude images: undersampling simulated from them looks better than on a scanner.",
+    "CT": "CT measurements are simulated from reconstructed slices by the projector that reconstructs them.",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation is going to do.
+
+    Attributes
+    ----------
+    tasks : dict of str to NamedTask
+    methods : dict of str to tuple of str
+        Of each task.
+    scans : tuple of (str, ManifestRow)
+        Task and scan.
+    requirements : tuple of Requirement
+    """
+
+    tasks: dict[str, NamedTask]
+    methods: dict[str, tuple[str, ...]]
+    scans: tuple[tuple[str, ManifestRow], ...]
+    requirements: tuple[Requirement, ...] = ()
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far an evaluation is: units in all and done by (task, method), and the last one done."""
+
+    planned: Counter[tuple[str, str]] = field(default_factory=Counter)
+    done: Counter[tuple[str, str]] = field(default_factory=Counter)
+    last: Done | None = None
+
+
+Watch = Callable[[Status], None]
+
+
+def plan(manifest: Manifest, config: EvaluateConfig, *, near: Path | None = None, require: Sequence[str] = ()) -> Plan:
+    """Decide everything and refuse what must be refused, before anything is computed.
+
+    Raises
+    ------
+    LeakageError
+        When a scan's subject or hash is among a trunk's training scans.
+    ManifestError
+        When no scan of the split suits any task.
+    ConfigError
+        When a task, method or claim cannot be understood, or no method suits a task.
+    """
+    tasks = {task.name: task for task in (load_task(name, near) for name in config.tasks)}
+    methods = {name: choose_methods(task.config, config.methods) for name, task in tasks.items()}
+    for name, chosen in methods.items():
+        if not chosen:
+            raise ConfigError(f"Task {name} suits none of the methods {', '.join(config.methods)}.")
+    scans = tuple((name, row) for name, task in tasks.items() for row in _rows(manifest, config, task))
+    if not scans:
+        raise ManifestError(
+            f"The manifest has no scan in split {config.split!r} for {', '.join(t.kind for t in tasks.values())}. "
+            "Check its columns split, modality and contrast."
+        )
+    for name, row in scans:
+        trunk = tasks[name].config.trunk
+        if trunk != "random" and any(METHODS[method].trained for method in methods[name]):
+            refuse_leakage(read_card(find_trunk(trunk)), row.subject, row.sha256, row.path)
+    return Plan(tasks, methods, scans, tuple(parse_requirement(text, methods) for text in require))
 
 
 def evaluate(
@@ -32,120 +108,161 @@ def evaluate(
     out: Path,
     *,
     near: Path | None = None,
+    require: Sequence[str] = (),
+    workers: int = 1,
     overwrite: bool = False,
-    announce: Announce = lambda line: None,
-) -> tuple[Score, ...]:
-    """Score reconstructions of held-out scans.
+    watch: Watch = lambda status: None,
+) -> Results:
+    """Score every method on held-out scans.
 
     Parameters
     ----------
     manifest : Manifest
     config : EvaluateConfig
     out : Path
-        Gets ``scores.csv`` and a folder per reconstruction; run again, it continues where it stopped.
+        Filled as `medinr.evaluate.results` reads it. Run again, it goes on where it stopped; other tasks, methods or
+        slices are added to what is there.
     near : Path, optional
         Folder that task configurations are looked for in first.
+    require : sequence of str
+        Claims to be checked for sense before anything is computed (`medinr.evaluate.requirements`).
+    workers : int
+        Processes; each has its share of the threads.
     overwrite : bool
         Begin anew.
-    announce : callable, optional
-        Called with a line of progress per scan.
+    watch : callable
+        Called with a `Status` at the start and after every unit.
 
     Returns
     -------
-    tuple of Score
+    Results
 
     Raises
     ------
-    LeakageError
-        When a scan's subject or hash is among the trunk's training scans; before anything is computed.
-    ManifestError
-        When no scan of the split suits any task.
+    LeakageError, ManifestError, ConfigError
+        See `plan`.
+    OutputExistsError
+        When the folder holds an evaluation with other settings.
     """
-    tasks = [load_config(ReconstructConfig, name, near=near) for name in config.tasks]
-    work = [(task, row) for task in tasks for row in _rows(manifest, config, task)]
-    if not work:
-        raise ManifestError(
-            f"The manifest has no scan in split {config.split!r} for {', '.join(t.task for t in tasks)}. "
-            "Check its columns split, modality and contrast."
-        )
-    for task, row in work:
-        if task.trunk != "random":
-            refuse_leakage(read_card(find_trunk(task.trunk)), row.subject, row.sha256, row.path)
-    settings = {"config": asdict(config), "tasks": [asdict(task) for task in tasks], "versions": versions()}
-    _same_settings(out / "settings.json", settings, overwrite)
+    todo = plan(manifest, config, near=near, require=require)
     if overwrite:
-        (out / "scores.csv").unlink(missing_ok=True)
-    log = ScoreLog(out / "scores.csv")
-    for number, (task, row) in enumerate(work):
-        announce(f"{number + 1}/{len(work)}  {task.task}  {row.subject} {row.session} {row.contrast or row.modality}")
-        _score_scan(log, task, manifest, row, config.slices, out, overwrite)
-    return log.scores
+        _clear(out)
+    with wait_for_claim(out / WORK / "settings.claim"):
+        _note_settings(out, config, todo)
+    threads = max(1, torch.get_num_threads() // workers)
+    with Crew(workers, out, todo.tasks, config.seed, config.curves, threads) as crew:
+        try:
+            cells = crew.prepare([(name, manifest, row, config.slices) for name, row in todo.scans])
+            units = [
+                Unit(name, cell, method)
+                for (name, _), found in zip(todo.scans, cells, strict=True)
+                for cell in found
+                for method in todo.methods[name]
+            ]
+            _run(crew, units, watch)
+        finally:
+            crew.dismiss()
+            results = _assembled(out)
+    return results
 
 
-def _rows(manifest: Manifest, config: EvaluateConfig, task: ReconstructConfig) -> list[ManifestRow]:
-    rows = manifest.select(split=config.split, modality=TASK_MODALITY[task.task])
-    return [row for row in rows if not config.contrasts or not row.contrast or row.contrast in config.contrasts]
+def _run(crew: Crew, units: list[Unit], watch: Watch) -> None:
+    planned = Counter((unit.task, unit.method) for unit in units)
+    done: Counter[tuple[str, str]] = Counter()
+    watch(Status(planned, done))
+    while units:
+        busy = []
+        for result in crew.run(units):
+            if result.busy:
+                busy.append(result.unit)
+                continue
+            done[result.unit.task, result.unit.method] += 1
+            watch(Status(planned, done, result))
+        units = busy
+        if units:
+            time.sleep(PAUSE)
 
 
-def _same_settings(path: Path, settings: dict[str, object], overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        found = json.loads(path.read_text())
-        if json.loads(json.dumps(settings))["tasks"] != found["tasks"]:
+def _assembled(out: Path) -> Results:
+    # One at a time: what a second evaluation in the folder adds meanwhile must not be overwritten by less.
+    with wait_for_claim(out / WORK / "tables.claim"):
+        sweep(out / WORK)
+        results: Results = assemble(out)
+        return results
+
+
+def _rows(manifest: Manifest, config: EvaluateConfig, task: NamedTask) -> Iterator[ManifestRow]:
+    for row in manifest.select(split=config.split, modality=TASK_MODALITY[task.kind]):
+        if not config.contrasts or not row.contrast or row.contrast in config.contrasts:
+            yield row
+
+
+def _clear(out: Path) -> None:
+    for name in (WORK, "images", "measurements"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("evaluation.json", "results.csv", "results.parquet"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _note_settings(out: Path, config: EvaluateConfig, todo: Plan) -> None:
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": asdict(config),
+        "versions": versions(),
+        "seed": config.seed,
+        "tasks": {name: _task_facts(task) for name, task in todo.tasks.items()},
+        "methods": {
+            method: {
+                "words": METHODS[method].words,
+                "settings": {
+                    name: METHODS[method].settings(todo.tasks[name].config)
+                    for name, chosen in todo.methods.items()
+                    if method in chosen
+                },
+            }
+            for method in METHODS
+            if any(method in chosen for chosen in todo.methods.values())
+        },
+        "notes": _notes(todo),
+    }
+    facts = json.loads(json.dumps(facts))
+    if (out / "evaluation.json").exists():
+        before = read_facts(out)
+        differs = [
+            name for name in facts["tasks"] if before["tasks"].get(name, facts["tasks"][name]) != facts["tasks"][name]
+        ]
+        if differs or before["seed"] != config.seed:
             raise OutputExistsError(
-                f"{path.parent} holds an evaluation with other settings. "
+                f"{out} holds an evaluation with other settings ({', '.join(differs) or 'seed'}). "
                 "Choose another --out, or begin anew with --overwrite."
             )
-        return
-    write_json(path, settings, overwrite=True)
+        facts["tasks"] = before["tasks"] | facts["tasks"]
+        for name, method in facts["methods"].items():
+            method["settings"] = before["methods"].get(name, {"settings": {}})["settings"] | method["settings"]
+        facts["methods"] = before["methods"] | facts["methods"]
+        facts["notes"] = list(dict.fromkeys([*before["notes"], *facts["notes"]]))
+    write_facts(out, facts)
 
 
-def _score_scan(
-    log: ScoreLog,
-    task: ReconstructConfig,
-    manifest: Manifest,
-    row: ManifestRow,
-    slices: int,
-    out: Path,
-    overwrite: bool,
-) -> None:
-    path = manifest.verify(row)
-    scan = read_scan(path, modality=row.modality)
-    chosen = _spread(row.slice_numbers(scan.shape[0]), slices)
-    methods = {"input": NAIVE_NAMES[task.task], "TV": "TV", "medinr": "medinr"}
-    if task.peer.tv_weight == 0:
-        methods.pop("TV")
-    for number in chosen:
-        if not overwrite and all(log.has(task.task, name, row.path, number) for name in methods.values()):
-            continue
-        folder = out / task.task / f"{row.sha256[:12]}_{number:04d}"
-        # Slices are reconstructed one by one so that an interrupted evaluation loses one slice at most.
-        result = reconstruct(path, folder, task, slices=[number], overwrite=True, modality=row.modality)
-        assert result.truth is not None  # the measurement was simulated from the scan
-        record = result.records[0]
-        for key, name in methods.items():
-            if log.has(task.task, name, row.path, number):
-                continue
-            m = slice_metrics(record.images[key], result.truth.images[0], result.truth.peak, row.modality)
-            log.add(
-                Score(
-                    task=task.task,
-                    method=name,
-                    subject=row.subject,
-                    scan=row.path,
-                    slice=number,
-                    seconds=record.times[key],
-                    stopped_at=record.stopped_at if key == "medinr" else None,
-                    reason=record.reason if key == "medinr" else "",
-                    settings_json=json.dumps(
-                        {"seed": task.fit.seed, "data_range": result.truth.peak, "trunk": task.trunk}
-                    ),
-                    **asdict(m),
-                )
-            )
+def _task_facts(task: NamedTask) -> dict[str, Any]:
+    modality = TASK_MODALITY[task.kind]
+    return {
+        "kind": task.kind,
+        "modality": modality,
+        "unit": "HU" if modality == "CT" else "a.u.",
+        "words": task.words,
+        "facts": asdict(task.config),
+    }
 
 
-def _spread(numbers: Sequence[int], count: int) -> list[int]:
-    if len(numbers) <= count + 1:
-        # Between one more than wanted, evenly spaced positions would round to the same slice twice.
-        return list(numbers[:count])
-    return [numbers[round(i)] for i in np.linspace(0, len(numbers) - 1, count + 2)[1:-1]]
+def _notes(todo: Plan) -> list[str]:
+    kinds = {TASK_MODALITY[task.kind] for task in todo.tasks.values()}
+    notes = [NOTES[modality] for modality in sorted(kinds, reverse=True)]
+    trunks = sorted({t.config.trunk for t in todo.tasks.values() if t.config.trunk != "random"})
+    if trunks:
+        names = ", ".join(Path(trunk).stem for trunk in trunks)
+        notes.append(
+            f"No evaluated scan or person is among those the trunks were trained on ({names}; by code and hash)."
+        )
+    notes.append("Peers' weights and iterations are those of the task's configuration, one for all scans.")
+    return notes

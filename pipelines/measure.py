@@ -22,6 +22,7 @@ from medinr.io.measurement import read_measurement
 from medinr.io.raw import is_raw, read_raw
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
+from medinr.volume import Volume
 
 
 def open_measurement(
@@ -100,10 +101,17 @@ def measure(
 ) -> tuple[Measurement, Truth]:
     """Simulate the measurement of a scan's slices; the scan itself comes back for comparison."""
     whole = read_scan(source, **reading)
+    return measure_slices(whole, config, list(range(whole.shape[0]) if slices is None else slices), source.name)
+
+
+def measure_slices(
+    whole: Volume, config: ReconstructConfig, numbers: list[int], name: str = "the scan"
+) -> tuple[Measurement, Truth]:
+    """Do the same with a scan that is read already; ``name`` is for errors."""
     values = np.nan_to_num(np.abs(whole.array) if whole.modality == "MR" else whole.array.real)
-    numbers = list(range(whole.shape[0]) if slices is None else slices)
+    numbers = list(numbers)
     chosen = whole.select(numbers)
-    chosen.require_usable(source.name)
+    chosen.require_usable(name)
     upright = standard_orientation(chosen)
     level = float(np.percentile(values, 99))
     images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from medinr.evaluate.results import Results
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -43,3 +46,16 @@ def shared_data(request: pytest.FixtureRequest) -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{request.node.name} needs ../shared/data")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def synthetic_results() -> Callable[..., Results]:
+    """Fills a folder with a tiny made-up evaluation: the function of tests/evaluate/synthetic_results.py."""
+    path = Path(__file__).parent / "evaluate" / "synthetic_results.py"
+    spec = importlib.util.spec_from_file_location("medinr_tests_synthetic_results", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function: Callable[..., Results] = module.synthetic_results
+    return function

@@ -26,7 +26,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 #: Libraries that only some files may know of: everything else stays usable without them.
 KEEPERS = {
-    "monai": ("medinr/data/*.py", "medinr/evaluate/metrics.py"),
+    "monai": ("medinr/data/*.py", "medinr/evaluate/conventions.py"),
     "pydicom": ("medinr/io/dicom*.py",),
     "highdicom": ("medinr/io/dicom*.py",),
     "nibabel": ("medinr/io/nifti.py",),
@@ -35,8 +35,9 @@ KEEPERS = {
     "pymatreader": ("medinr/io/mat.py",),
     "algotom": ("medinr/data/raw_views.py",),
     "matplotlib": ("medinr/evaluate/*.py",),
-    "sigpy": ("medinr/baselines/*.py", "medinr/operators/adapters/*.py"),
-    "deepinv": ("medinr/operators/adapters/*.py",),
+    "sigpy": ("medinr/baselines/*.py", "medinr/operators/adapters/*.py", "pipelines/operator_peers.py"),
+    "deepinv": ("medinr/operators/adapters/*.py", "pipelines/operator_peers.py"),
+    "astra": ("pipelines/operator_peers.py",),
 }
 
 LONGEST = 350

@@ -30,6 +30,7 @@ BENCHMARKS = {
     "backbones": "which backbone is best at what",
     "trunks": "what a trunk should be pretrained on",
     "raw": "held-out samples of a real multi-coil scan, against SigPy's reconstructions",
+    "operators": "time and memory of every operator against SciPy, SigPy, skimage, deepinv, ASTRA",
 }
 
 
@@ -68,6 +69,13 @@ def parse_slices(text: str) -> tuple[int, ...]:
     if not numbers:
         raise argparse.ArgumentTypeError(f"{text!r} names no slice")
     return numbers
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return names
 
 
 def build_parser(version: str) -> argparse.ArgumentParser:
@@ -114,11 +122,40 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     )
     _settings(simulate)
 
-    evaluate = add("evaluate", "Score medinr, the naive input and TV on the held-out split of a manifest.")
+    evaluate = add("evaluate", "Score medinr and its peers on the held-out split of a manifest; resumable.")
     evaluate.add_argument("manifest", help="CSV file, or name of a shipped one (excerpts)")
     evaluate.add_argument("config", nargs="?", default="evaluate", help="configuration (default: %(default)s)")
+    evaluate.add_argument(
+        "--tasks", type=_names, metavar="A,B", help="instead of the configuration's, such as kspace_mr_single_4x,ct"
+    )
+    evaluate.add_argument("--methods", type=_names, metavar="X,Y", help="instead of all that suit a task and are quick")
+    evaluate.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="processes that share the threads (default: 1)"
+    )
+    evaluate.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="CLAIM",
+        help="exit with 1 unless it holds, such as 'psnr[kspace_mr_single_4x] >= tv + 1.0' (repeatable)",
+    )
     _out(evaluate, "evaluation")
     _settings(evaluate)
+
+    report = add("report", "Write one HTML page of an evaluation: numbers, charts, images. It opens offline.")
+    report.add_argument("folder", type=Path, help="what `medinr evaluate` filled")
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="HTML file (default: %(default)s)")
+    report.add_argument("--title", default="Evaluation", help="heading of the page (default: %(default)s)")
+    report.add_argument(
+        "--megabytes",
+        type=_positive,
+        default=13,
+        metavar="MB",
+        help="for the pictures; more keeps more grey levels and slices (default: %(default)s)",
+    )
+    report.add_argument("--pdf", action="store_true", help="also print it beside the page; needs Chromium")
+    report.add_argument("--figures", action="store_true", help="also draw PNG and SVG for papers, in <OUT>_figures")
+    report.add_argument("--overwrite", action="store_true", help="replace a finished result")
 
     trunks = add("trunks", "List the trunks that ship with medinr, or show card and layers of one.")
     trunks.add_argument("name", nargs="?", help="trunk or .safetensors file whose card to show")
@@ -161,7 +198,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     benchmark.add_argument("--size", type=_positive, help="pixels per side; default: what the benchmark is known by")
     benchmark.add_argument("--trunk", default="brain_mr", help="of fit, volume and drawdown (default: %(default)s)")
     benchmark.add_argument(
-        "--recipe-steps", type=_positive, help="steps of the published recipe (fit 2000, drawdown 300)"
+        "--recipe-steps", type=_positive, help="steps of the published recipe (fit 2000, drawdown 30)"
     )
     benchmark.add_argument("--seeds", type=_positive, default=5, help="of drawdown (default: %(default)s)")
     benchmark.add_argument(
@@ -171,6 +208,9 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     benchmark.add_argument("--slices", type=parse_slices, help="of volume: 10:54; default: all")
     benchmark.add_argument(
         "--singles", type=_positive, default=4, help="of volume: slices also fitted alone (default: %(default)s)"
+    )
+    benchmark.add_argument(
+        "--images", type=parse_slices, default=(1, 257), help="of operators: images at once (default: 1,257)"
     )
     benchmark.add_argument("--device", default="cpu", help="of fit and step: cpu or cuda (default: %(default)s)")
     _out(benchmark, "benchmark")

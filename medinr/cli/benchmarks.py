@@ -73,9 +73,9 @@ def _drawdown(options: argparse.Namespace, announce: Announce) -> Any:
     return benchmark_drawdown(
         options.manifest,
         options.count or 5,
-        options.size or 96,
+        options.size or 178,
         options.seeds,
-        options.recipe_steps or 300,
+        options.recipe_steps or 30,
         options.trunk,
         options.out,
         overwrite=options.overwrite,
@@ -121,6 +121,13 @@ def _raw(options: argparse.Namespace, announce: Announce) -> Any:
     )
 
 
+def _operators(options: argparse.Namespace, announce: Announce) -> Any:
+    from medinr.pipelines.benchmark_operators import benchmark_operators
+
+    sizes = (options.size,) if options.size else (256, 512)
+    return benchmark_operators(sizes, options.images, options.out, overwrite=options.overwrite, announce=announce)
+
+
 _RUNS: dict[str, Callable[[Any, Announce], Any]] = {
     "fit": _fit,
     "step": _step,
@@ -130,4 +137,5 @@ _RUNS: dict[str, Callable[[Any, Announce], Any]] = {
     "backbones": _backbones,
     "trunks": _trunks,
     "raw": _raw,
+    "operators": _operators,
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from medinr.cli.bars import fit_bar, training_bars
+from medinr.cli.progress import evaluation_progress
 from medinr.config import (
     EvaluateConfig,
     PretrainConfig,
@@ -18,7 +19,8 @@ from medinr.config import (
     find_manifest,
     load_config,
 )
-from medinr.evaluate.table import comparison_sentence, comparison_table, tasks_of
+from medinr.evaluate.requirements import judge, parse_requirement
+from medinr.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 from medinr.io.manifest import read_manifest
 from medinr.trunks.checkpoint import load_checkpoint, read_card, shipped_trunks
 from medinr.trunks.spectrum import freeze_depth, layer_spectra
@@ -96,24 +98,60 @@ def simulate(options: argparse.Namespace, console: Console) -> None:
     console.print(f"{measurement!r} written to {options.out}", highlight=False)
 
 
-def evaluate(options: argparse.Namespace, console: Console) -> None:
-    """`medinr evaluate`."""
+def evaluate(options: argparse.Namespace, console: Console) -> int:
+    """`medinr evaluate`: 1 when a claim of --require falls short."""
     from medinr.pipelines.evaluate import evaluate as run
 
     path = find_config(options.config)
     config = load_config(EvaluateConfig, path, options.overrides)
-    scores = run(
-        read_manifest(find_manifest(options.manifest)),
-        config,
+    config = replace(config, tasks=options.tasks or config.tasks, methods=options.methods or config.methods)
+    manifest = read_manifest(find_manifest(options.manifest))
+    with evaluation_progress(console) as watch:
+        results = run(
+            manifest,
+            config,
+            options.out,
+            near=path.parent,
+            require=options.require,
+            workers=options.workers,
+            overwrite=options.overwrite,
+            watch=watch,
+        )
+    table = results.table
+    for task in tasks_of(table):
+        console.print(comparison_table(table, task), soft_wrap=False)
+        console.print(comparison_sentence(table, task), highlight=False)
+    console.print(f"Every number: {options.out / 'results.csv'}")
+    methods = {task: methods_of(table, task) for task in tasks_of(table)}
+    verdicts = [judge(parse_requirement(text, methods), table) for text in options.require]
+    for verdict in verdicts:
+        console.print(verdict.words, highlight=False)
+    return 0 if all(verdict.held for verdict in verdicts) else 1
+
+
+def report(options: argparse.Namespace, console: Console) -> None:
+    """`medinr report`."""
+    from medinr.evaluate.report import Budget
+    from medinr.pipelines.report import report as run
+
+    written = run(
+        options.folder,
         options.out,
-        near=path.parent,
+        title=options.title,
+        budget=Budget(options.megabytes),
+        pdf=options.pdf,
+        figures=options.figures,
         overwrite=options.overwrite,
-        announce=lambda line: console.print(line, highlight=False),
     )
-    for task in tasks_of(scores):
-        console.print(comparison_table(scores, task), soft_wrap=False)
-        console.print(comparison_sentence(scores, task), highlight=False)
-    console.print(f"Every slice: {options.out / 'scores.csv'}")
+    page = written[0]
+    console.print(
+        f"{page}: {page.stat().st_size / 1e6:.1f} MB, opens in any browser without a network", highlight=False
+    )
+    if options.pdf:
+        console.print(f"Printed: {page.with_suffix('.pdf')}", highlight=False)
+    if options.figures:
+        drawn = [path for path in written if path.parent != page.parent]
+        console.print(f"{len(drawn)} figures: {page.with_name(page.stem + '_figures')}", highlight=False)
 
 
 def trunks(options: argparse.Namespace, console: Console) -> None:

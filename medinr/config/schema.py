@@ -61,17 +61,39 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class PeerSettings:
-    """The classical method that stands beside medinr.
+    """The classical methods that stand beside medinr; TV beside every reconstruction, the others in evaluations.
 
     Attributes
     ----------
     tv_weight : float
         Weight of total variation, in the same scaled units as the fit; 0 leaves TV out.
     iterations : int
+        Of total variation.
+    wavelet_weight : float
+        Weight of the 1-norm of wavelet coefficients, in units of the noise; 0 leaves wavelets out.
+    wavelet_iterations : int
+    linear_iterations : int
+        Conjugate-gradient steps of least squares, whose number is its regulariser; 0 leaves it out.
+    sirt_iterations : int
+        Of SIRT (CT); 0 leaves it out.
+    nlm_strength : float
+        Filter strength of non-local means (denoising), in units of the noise; 0 leaves it out.
     """
 
     tv_weight: float = 1.0
     iterations: int = 200
+    wavelet_weight: float = 1.2
+    wavelet_iterations: int = 100
+    linear_iterations: int = 12
+    sirt_iterations: int = 100
+    nlm_strength: float = 0.6
+
+    def __post_init__(self) -> None:
+        numbers = (self.wavelet_weight, self.linear_iterations, self.sirt_iterations, self.nlm_strength)
+        if min(numbers) < 0 or self.wavelet_iterations < 1:
+            raise ConfigError(
+                "Weights and iterations of peers cannot be negative (peer.wavelet_iterations: 1 or more)."
+            )
 
 
 @dataclass(frozen=True)
@@ -116,15 +138,28 @@ class EvaluateConfig:
     Attributes
     ----------
     tasks : tuple of str
-        Names or files of reconstruction configurations.
+        Names of `medinr.config.protocol.PROTOCOL`, or names or files of task configurations.
+    methods : tuple of str
+        Names of `medinr.pipelines.methods.METHODS`; empty: all that suit a task and are not slow.
     split : str
     slices : int
         Slices per scan at most, evenly spread over the manifest's choice.
     contrasts : tuple of str
         Empty: all.
+    seed : int
+        Of the simulated measurements (with the scan and the slice) and of the fits.
+    curves : bool
+        Record the PSNR of iterative methods as they go; its time does not count.
     """
 
     tasks: tuple[str, ...]
+    methods: tuple[str, ...] = ()
     split: str = "devtest"
     slices: int = 2
     contrasts: tuple[str, ...] = ()
+    seed: int = 0
+    curves: bool = True
+
+    def __post_init__(self) -> None:
+        if self.slices < 1:
+            raise ConfigError(f"slices is 1 or more; got {self.slices}.")

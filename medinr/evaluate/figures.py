@@ -141,7 +141,7 @@ class _Grid:
         bar = figure.colorbar(image, cax=figure.add_axes(self._place(row, self.columns, 0.12)))
         bar.set_label(label, fontsize=8)
         bar.ax.tick_params(labelsize=7)
-        low, high = bar.vmin, bar.vmax
+        low, high = image.get_clim()
         size = max(abs(low), abs(high))
         if 0 < size < _SMALL:
             # Attenuation in 1/mm: ticks with many zeros would push the label off the page.

@@ -1,7 +1,7 @@
-"""Image quality against a reference: PSNR, SSIM, NRMSE, HFEN, for the slice and inside the body.
+"""Image quality against a reference: PSNR, SSIM, NRMSE, HFEN, GMSD, for the slice and inside the body.
 
 Images are slices ``(y, x)``. Nothing here guesses a range: six toolkits have six defaults, so the range is
-an argument of every number that needs one.
+an argument of every number that needs one. Other toolkits' conventions: `medinr.evaluate.conventions`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,53 @@ SIGMA = 1.5
 #: Side of the SSIM window in pixels, which skimage derives from `SIGMA`.
 SSIM_WINDOW = 11
 
+#: Stabiliser of GMSD for a range of 1: 170 for the range 255 of its authors.
+GMSD_CONSTANT = 170.0 / 255.0**2
+
+#: Metrics of the protocol, with what is written behind a number, and whether more is better.
+METRICS = {"psnr": ("dB", True), "ssim": ("", True), "nrmse": ("", False), "hfen": ("", False), "gmsd": ("", False)}
+
 Image = NDArray[Any]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of one image: which metric, of the whole ``"slice"`` or inside the ``"body"``."""
+
+    region: str
+    metric: str
+    value: float
+
+
+def scores_of(image: Image, reference: Image, data_range: float, modality: str) -> list[Score]:
+    """Score one slice with every metric of the protocol, whole and inside the body.
+
+    Parameters
+    ----------
+    image, reference : ndarray, shape (y, x)
+        MR: complex or magnitude; CT: HU. `prepare` is applied to both.
+    data_range : float
+        From `data_range` of the whole reference volume.
+    modality : {"MR", "CT"}
+
+    Returns
+    -------
+    list of Score
+        Ten: `METRICS` in both regions. NRMSE, HFEN and GMSD of CT are taken of HU + 1000, proportional to attenuation.
+    """
+    zero = HU_VACUUM if modality == "CT" else 0.0
+    x, r = prepare(image, modality) - zero, prepare(reference, modality) - zero
+    found = []
+    for region, mask in (("slice", None), ("body", body_mask(r))):
+        found += [
+            Score(region, "psnr", psnr(x, r, data_range, mask)),
+            Score(region, "ssim", ssim(x + zero, r + zero, data_range, mask)),
+            Score(region, "nrmse", nrmse(x, r, mask)),
+            Score(region, "hfen", hfen(x, r, mask)),
+            Score(region, "gmsd", gmsd(x, r, data_range, mask)),
+        ]
+    return found
 
 
 @dataclass(frozen=True)
@@ -144,15 +189,61 @@ def nrmse(image: Image, reference: Image, mask: Mask | None = None) -> float:
     return _relative_error(x, r)
 
 
-def hfen(image: Image, reference: Image) -> float:
+def hfen(image: Image, reference: Image, mask: Mask | None = None) -> float:
     """High-frequency error norm: `nrmse` of the two after a Laplacian of Gaussian, sigma 1.5 pixels, 15x15.
 
     Source: Ravishankar & Bresler, IEEE TMI 2011, section IV.
     """
-    x, r = _checked(image, reference, None)
+    x, r = _checked(image, reference, mask)
     radius = 7
     edges = [ndimage.gaussian_laplace(part, SIGMA, mode="nearest", truncate=radius / SIGMA) for part in (x, r)]
-    return _relative_error(*edges)
+    return _relative_error(*(edges if mask is None else [part[mask] for part in edges]))
+
+
+def gmsd(image: Image, reference: Image, data_range: float, mask: Mask | None = None) -> float:
+    """Gradient magnitude similarity deviation: how unevenly edges are kept; 0 where the two are equal.
+
+    Both are averaged over 2x2 blocks; the similarity of their Prewitt gradients g is
+    ``(2 g_x g_r + c) / (g_x^2 + g_r^2 + c)``, and the score its standard deviation over pixels. It follows the
+    judgement of viewers of natural images more closely than SSIM does, and needs no trained network.
+
+    Parameters
+    ----------
+    image, reference : ndarray, shape (y, x)
+        Real, at least 4x4; beyond the border both are taken as 0.
+    data_range : float
+        See `data_range`; ``c = 170 (range / 255)^2``.
+    mask : ndarray of bool, shape (y, x), optional
+        Blocks that count are those whose first pixel lies inside.
+
+    Notes
+    -----
+    Source: Xue, Zhang, Mou & Bovik, IEEE TIP 2014, equations 1 to 6, and the authors' program for the borders.
+    """
+    x, r = _checked(image, reference, mask)
+    _check_range(data_range)
+    if min(x.shape) < 4:
+        raise ShapeError(f"GMSD needs at least 4 x 4 pixels; got {x.shape}.")
+    edges = [_prewitt(_blocks(part / data_range)) for part in (x, r)]
+    product, energy = edges[0] * edges[1], edges[0] ** 2 + edges[1] ** 2
+    similarity = (2 * product + GMSD_CONSTANT) / (energy + GMSD_CONSTANT)
+    counted = similarity.ravel() if mask is None else similarity[mask[::2, ::2]]
+    if counted.size < 2:
+        raise ShapeError("The mask holds too few pixels for GMSD, a standard deviation over blocks of four.")
+    return float(counted.std(ddof=1))
+
+
+def _blocks(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    y, x = image.shape
+    even = np.pad(image, ((0, y % 2), (0, x % 2)))
+    means: NDArray[np.float64] = even.reshape(-(-y // 2), 2, -(-x // 2), 2).mean(axis=(1, 3))
+    return means
+
+
+def _prewitt(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    across = np.array([[1.0, 0.0, -1.0]] * 3) / 3
+    parts = [ndimage.convolve(image, kernel, mode="constant") for kernel in (across, across.T)]
+    return np.hypot(*parts)
 
 
 def body_mask(reference: Image) -> Mask:

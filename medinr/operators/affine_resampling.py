@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.sparse_product import SparseProduct
 
 #: Largest distance of a target pixel from the plane of a 2D source, in units of the source's slice spacing.
 IN_PLANE = 0.01
@@ -70,24 +72,41 @@ class AffineResampling(LinearOperator):
         self.voxels, self.weights = _corners(position, source)
         if float(self.weights.sum()) == 0.0:
             raise GeometryError("The two grids do not overlap in space. Check units (mm) and the frame (RAS or LPS).")
+        count = math.prod(target)
+        rows = torch.arange(count).repeat(len(self.voxels))
+        self._product = SparseProduct(rows, self.voxels.flatten(), self.weights.flatten(), (count, math.prod(source)))
 
     def _apply(self, x: Tensor) -> Tensor:
         flat = x.flatten(-len(self.domain.shape))
-        weights = self.weights.to(x.real.dtype)
-        total = weights[0] * flat.index_select(-1, self.voxels[0])
-        for voxel, weight in zip(self.voxels[1:], weights[1:], strict=True):
-            total = total + weight * flat.index_select(-1, voxel)
-        image: Tensor = total.unflatten(-1, self.range.shape)
+        image: Tensor = self._multiply(flat, transposed=False).unflatten(-1, self.range.shape)
         return image
 
     def _adjoint(self, y: Tensor) -> Tensor:
         flat = y.flatten(-len(self.range.shape))
-        weights = self.weights.to(y.real.dtype)
-        total = y.new_zeros((*flat.shape[:-1], torch.Size(self.domain.shape).numel()))
-        for voxel, weight in zip(self.voxels, weights, strict=True):
-            total = total.index_add(-1, voxel, weight * flat)
-        image: Tensor = total.unflatten(-1, self.domain.shape)
+        image: Tensor = self._multiply(flat, transposed=True).unflatten(-1, self.domain.shape)
         return image
+
+    def _multiply(self, flat: Tensor, transposed: bool) -> Tensor:
+        if flat.is_complex():
+            return torch.complex(self._multiply(flat.real, transposed), self._multiply(flat.imag, transposed))
+        if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64):
+            return self._product(flat, transposed)
+        return self._spread(flat) if transposed else self._gathered(flat)
+
+    def _gathered(self, flat: Tensor) -> Tensor:
+        """Product corner by corner, on any device."""
+        weights = self.weights.to(flat.dtype)
+        total = weights[0] * flat.index_select(-1, self.voxels[0])
+        for voxel, weight in zip(self.voxels[1:], weights[1:], strict=True):
+            total = total + weight * flat.index_select(-1, voxel)
+        return total
+
+    def _spread(self, flat: Tensor) -> Tensor:
+        """Transpose of `_gathered`."""
+        total = flat.new_zeros((*flat.shape[:-1], math.prod(self.domain.shape)))
+        for voxel, weight in zip(self.voxels, self.weights.to(flat.dtype), strict=True):
+            total = total.index_add(-1, voxel, weight * flat)
+        return total
 
 
 def _affine(matrix: ArrayLike | Tensor, name: str) -> Tensor:

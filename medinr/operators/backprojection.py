@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,25 +73,59 @@ def filter_views(sinogram: Tensor, spacing: float, name: str, *, equiangular: bo
     return filtered[..., :detectors]
 
 
-def backproject(
-    filtered: Tensor, projector: Projector, locate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
-) -> Tensor:
+@dataclass(frozen=True)
+class Shadow:
+    """Where on the detector the shadow of a pixel falls, and with what weight it takes part in a view.
+
+    Attributes
+    ----------
+    kind : {"parallel", "flat", "curved"}
+    distance, magnified : float
+        Of the source to the axis and to the detector in mm; not used for parallel beams.
+    """
+
+    kind: str
+    distance: float = 0.0
+    magnified: float = 0.0
+
+    def locate(self, across: Tensor, along: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Shadow on the detector (``offsets``) in mm and weight, or None for 1.
+
+        ``across``, ``along``: position of each pixel in mm along the detector's direction ``(cos theta, -sin theta)``
+        and along the central ray's ``(sin theta, cos theta)``.
+        """
+        if self.kind == "parallel":
+            return across, None
+        depth = self.distance + along
+        if self.kind == "flat":
+            return across / depth * self.magnified, (self.distance / depth).square()
+        return (across / depth).atan() * self.magnified, 1.0 / (across.square() + depth.square())
+
+
+def backproject(filtered: Tensor, projector: Projector, shadow: Shadow) -> Tensor:
     """Sum over the views the value at the shadow of each pixel, zero beside the detector.
 
     Parameters
     ----------
     filtered : Tensor, shape (..., angle, detector)
     projector : Projector
-        For grid and angles.
-    locate : callable
-        Takes, for one view, the position of each pixel in mm along the detector's direction
-        ``(cos theta, -sin theta)`` and along the central ray's ``(sin theta, cos theta)``; returns where on
-        the detector (``offsets``) its shadow falls, in mm, and its weight, or None for 1.
+        For grid and angles, and for whether to compile.
+    shadow : Shadow
 
     Returns
     -------
     Tensor, shape (..., y, x)
     """
+    if filtered.device.type != "cpu" or filtered.dtype not in (torch.float32, torch.float64):
+        return _sum_views(filtered, projector, shadow)
+    if not projector.is_worth_compiling(math.prod(projector.domain.shape) * projector.range.shape[0]):
+        return _sum_views(filtered, projector, shadow)
+    result: Tensor = _CompiledSum.apply(filtered, projector, shadow)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _sum_views(filtered: Tensor, projector: Projector, shadow: Shadow) -> Tensor:
+    """In plain torch, on any device."""
     (rows, columns), (dy, dx) = projector.domain.shape, projector.spacing
     detectors, device = filtered.shape[-1], filtered.device
     y, x = (centred(rows) * dy)[:, None].to(device), (centred(columns) * dx).to(device)
@@ -99,8 +134,8 @@ def backproject(
     image = filtered.new_zeros((*filtered.shape[:-2], rows, columns))
     for view, angle in enumerate(projector.angles.tolist()):
         sine, cosine = math.sin(angle), math.cos(angle)
-        shadow, weight = locate(x * cosine - y * sine, x * sine + y * cosine)
-        position = ((shadow - start) / projector.detector_spacing + 1.0).clamp(0, detectors + 1)
+        place, weight = shadow.locate(x * cosine - y * sine, x * sine + y * cosine)
+        position = ((place - start) / projector.detector_spacing + 1.0).clamp(0, detectors + 1)
         lower = position.floor().clamp(max=detectors)
         fraction = (position - lower).to(filtered)
         index = lower.long()
@@ -108,3 +143,42 @@ def backproject(
         value = torch.lerp(profile[..., index], profile[..., index + 1], fraction)
         image = image + (value if weight is None else value * weight.to(filtered))
     return image
+
+
+class _CompiledSum(torch.autograd.Function):
+    """The sum by compiled loops; its derivative is that of the sum in plain torch."""
+
+    @staticmethod
+    def forward(filtered: Tensor, projector: Projector, shadow: Shadow) -> Tensor:
+        from medinr.operators import backprojection_compiled as compiled
+
+        kinds = {"parallel": compiled.PARALLEL, "flat": compiled.FLAT, "curved": compiled.CURVED}
+        (rows, columns), batch = projector.domain.shape, filtered.shape[:-2]
+        image = compiled.sum_views(
+            torch.nn.functional.pad(filtered.detach(), (1, 1)).reshape(math.prod(batch), len(projector.angles), -1),
+            projector.angles.cpu(),
+            (rows, columns),
+            projector.spacing,
+            (kinds[shadow.kind], shadow.distance, shadow.magnified),
+            float(projector.offsets[0]),
+            projector.detector_spacing,
+        )
+        return image.reshape(*batch, rows, columns)
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
+        filtered, ctx.projector, ctx.shadow = inputs  # type: ignore[attr-defined]
+        ctx.shape = filtered.shape  # type: ignore[attr-defined]
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        projector, shadow = ctx.projector, ctx.shadow  # type: ignore[attr-defined]
+        zeros = gradients[0].new_zeros(ctx.shape)  # type: ignore[attr-defined]
+        pull: Any = torch.func.vjp(lambda filtered: _sum_views(filtered, projector, shadow), zeros)[1]
+        return pull(gradients[0])[0], None, None
+
+    @staticmethod
+    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
+        projector, shadow = ctx.projector, ctx.shadow  # type: ignore[attr-defined]
+        result: Tensor = _CompiledSum.apply(tangents[0], projector, shadow)  # type: ignore[no-untyped-call]
+        return result

@@ -215,6 +215,11 @@ class Composition(LinearOperator):
         """Both names, joined as in the product."""
         return f"{self.outer.name} @ {self.inner.name}"
 
+    @property
+    def normal(self) -> LinearOperator:
+        """``inner.H @ outer.normal @ inner``: the outer operator may know a faster way there and back."""
+        return Composition(self.inner.H, Composition(self.outer.normal, self.inner))
+
     def _apply(self, x: Tensor) -> Tensor:
         return self.outer._apply(self.inner._apply(x))
 

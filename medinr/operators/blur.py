@@ -20,9 +20,12 @@ from medinr.units import SIGMA_PER_FWHM
 #: Half width of the sampled Gaussian in standard deviations; what is cut off weighs 6e-5.
 TRUNCATION = 4.0
 
+#: Rows of a banded matrix that are multiplied together, and pixels of the images that are blurred together.
+_BLOCK, _PART = 32, 2**18
+
 
 class _SeparablePSF(LinearOperator):
-    """One small matrix product per axis.
+    """One banded matrix product per axis.
 
     That is exact in both directions, reflection included, and for a batch of feature images faster than a
     convolution.
@@ -41,25 +44,33 @@ class _SeparablePSF(LinearOperator):
             raise GeometryError(f"{self.name} wants widths of at least 0 mm; got {widths}.")
         self.spacing, self._widths = tuple(spacing), widths
         self.domain = self.range = Space(shape)
-        self.matrices = tuple(
-            reflecting_matrix(n, self._kernel(w / s)) for n, s, w in zip(shape, spacing, widths, strict=True)
-        )
+        kernels = [self._kernel(w / s) for s, w in zip(spacing, widths, strict=True)]
+        self._reaches = tuple(len(kernel) // 2 for kernel in kernels)
+        self.matrices = tuple(reflecting_matrix(n, kernel) for n, kernel in zip(shape, kernels, strict=True))
 
     @abstractmethod
     def _kernel(self, width: float) -> Tensor:
         """Odd number of weights with sum 1, for a width in voxels."""
 
     def _along_axes(self, x: Tensor, transposed: bool) -> Tensor:
-        for axis, matrix in enumerate(self.matrices, start=-len(self.matrices)):
-            if self._widths[axis] > 0:
-                x = multiply_along(matrix.T if transposed else matrix, x, axis)
+        for axis, (matrix, reach) in enumerate(zip(self.matrices, self._reaches, strict=True), -len(self.matrices)):
+            if reach > 0:
+                x = multiply_banded(matrix.T if transposed else matrix, reach, x, axis)
         return x
 
+    def _in_parts(self, x: Tensor, transposed: bool) -> Tensor:
+        """A few images at a time: what lies between two axes then stays in the cache."""
+        axes, together = len(self.matrices), max(1, _PART // math.prod(self.domain.shape))
+        if x.ndim == axes or math.prod(x.shape[:-axes]) <= together:
+            return self._along_axes(x, transposed)
+        images = x.reshape(-1, *x.shape[-axes:])
+        return torch.cat([self._along_axes(part, transposed) for part in images.split(together)]).reshape(x.shape)
+
     def _apply(self, x: Tensor) -> Tensor:
-        return self._along_axes(x, transposed=False)
+        return self._in_parts(x, transposed=False)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._along_axes(y, transposed=True)
+        return self._in_parts(y, transposed=True)
 
 
 class GaussianPSF(_SeparablePSF):
@@ -218,7 +229,22 @@ def multiply_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     matrix = matrix.to(x)
     if axis == -1:
         return x @ matrix.T
-    return (matrix @ x.movedim(axis, -2)).movedim(-2, axis)
+    # The axes behind count as one: one product an image, and nothing is moved about.
+    product = matrix.contiguous() @ x.flatten(axis + 1)
+    return product.unflatten(-1, x.shape[axis + 1 :])
+
+
+def multiply_banded(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
+    """`multiply_along` for a square matrix that is zero further than ``reach`` from its diagonal."""
+    size = len(matrix)
+    block = max(_BLOCK, reach)
+    if block + 2 * reach > size // 2:
+        return multiply_along(matrix, x, axis)
+    parts = []
+    for first in range(0, size, block):
+        low, high = max(0, first - reach), min(size, first + block + reach)
+        parts.append(multiply_along(matrix[first : first + block, low:high], x.narrow(axis, low, high - low), axis))
+    return torch.cat(parts, dim=axis)
 
 
 def require_per_axis(name: str, values: Sequence[float], shape: tuple[int, ...]) -> None:

@@ -43,7 +43,12 @@ class Coils(LinearOperator):
         return self.maps.to(x.dtype) * x.unsqueeze(self._coil_axis)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return (self.maps.to(y.dtype).conj() * y).sum(self._coil_axis)
+        conjugate = self.maps.to(y.dtype).conj().resolve_conj()
+        if y.ndim == conjugate.ndim or y.numel() == 0:
+            return (conjugate * y).sum(self._coil_axis)
+        # One by one: the products of a batch are as large as its data, and would leave the cache before they are added.
+        images = [(conjugate * one).sum(0) for one in y.reshape(-1, *conjugate.shape)]
+        return torch.stack(images).reshape(*y.shape[: y.ndim - conjugate.ndim], *conjugate.shape[1:])
 
 
 class SoftCoils(LinearOperator):

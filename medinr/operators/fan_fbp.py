@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from medinr.operators.backprojection import backproject, filter_views
+from medinr.operators.backprojection import Shadow, backproject, filter_views
 from medinr.operators.fan import FanBeam
 from medinr.operators.views import fan_redundancy, view_weights
 
@@ -42,16 +42,8 @@ def fan_fbp(sinogram: Tensor, projector: FanBeam, filter: str) -> Tensor:
     if projector.curved:
         pitch = projector.detector_spacing / magnified
         filtered = filter_views(sinogram * (distance * weight).to(sinogram), pitch, filter, equiangular=True)
-
-        def locate(across: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
-            depth = distance + along
-            return (across / depth).atan() * magnified, 1.0 / (across.square() + depth.square())
     else:
         pitch = projector.detector_spacing * distance / magnified
         filtered = filter_views(sinogram * weight.to(sinogram), pitch, filter)
-
-        def locate(across: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
-            depth = distance + along
-            return across / depth * magnified, (distance / depth).square()
-
-    return backproject(filtered, projector, locate)
+    kind = "curved" if projector.curved else "flat"
+    return backproject(filtered, projector, Shadow(kind, distance, magnified))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError, GeometryError
-from medinr.operators.backprojection import FILTERS, backproject, filter_views, ramp_kernel
+from medinr.operators.backprojection import FILTERS, Shadow, backproject, filter_views, ramp_kernel
 from medinr.operators.fan import FanBeam
 from medinr.operators.fan_fbp import fan_fbp
 from medinr.operators.projector import Projector
@@ -65,4 +65,4 @@ def fbp(sinogram: Tensor, projector: Projector, filter: str = "ramp") -> Tensor:
         raise GeometryError(f"fbp wants a ParallelBeam or a FanBeam; got {projector!r}.")
     filtered = filter_views(sinogram, projector.detector_spacing, filter)
     weighted = filtered * view_weights(projector.angles).to(sinogram)[:, None]
-    return backproject(weighted, projector, lambda across, along: (across, None))
+    return backproject(weighted, projector, Shadow("parallel"))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medinr.errors import ShapeError
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.centred_transform import centred_transform
 from medinr.operators.coils import Coils, SoftCoils
 from medinr.operators.point_mask import PointMask
 from medinr.operators.sampling import LineMask
@@ -39,20 +40,10 @@ class Fourier(LinearOperator):
         self.domain = self.range = Space(tuple(shape), "complex")
 
     def _apply(self, x: Tensor) -> Tensor:
-        spectrum: Tensor = torch.fft.fftn(self._to_corner(x), dim=self.axes, norm="ortho")
-        return self._to_centre(spectrum)
+        return centred_transform(x, self.axes)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        image: Tensor = torch.fft.ifftn(self._to_corner(y), dim=self.axes, norm="ortho")
-        return self._to_centre(image)
-
-    def _to_corner(self, value: Tensor) -> Tensor:
-        shifted: Tensor = torch.fft.ifftshift(value, dim=self.axes)
-        return shifted
-
-    def _to_centre(self, value: Tensor) -> Tensor:
-        shifted: Tensor = torch.fft.fftshift(value, dim=self.axes)
-        return shifted
+        return centred_transform(y, self.axes, inverse=True)
 
 
 class LineSampling(LinearOperator):

@@ -1,8 +1,8 @@
 """Joseph's projection without a matrix, compiled: the fast way on the processor.
 
 Only this file imports numba, and `medinr.operators.projector` imports this file when a projection is first
-asked for. The machine code is cached on disk by numba; compiling it takes 2 to 3 s, once. `ParallelBeam` has
-the times.
+asked for; `medinr.operators.backprojection_compiled` has kernels of its own. The machine code is cached on disk by
+numba; compiling it takes 2 to 3 s, once. `ParallelBeam` has the times.
 
 Threads never write to the same place: projecting, each has rays of its own; backprojecting, each has a band
 of rows (or columns) of its own and walks all rays through it. So results repeat bit by bit, on any number of
@@ -38,17 +38,18 @@ _BAND_BYTES = 2**18
 _SMALL = 200_000
 
 
-def _compile(function: Callable[..., None]) -> Callable[..., None]:
+def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop over arrays, cached on disk where that is possible."""
     # Sums may be reordered, but NaN and infinity keep their meaning.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
     try:
-        compiled: Callable[..., None] = numba.njit(cache=True, **options)(function)
+        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to cache in
         compiled = numba.njit(**options)(function)
     return compiled
 
 
-@_compile
+@compile_kernel
 def _gather(image, data, ray, start, slope, step, low, high, begin, end, top, bottom):  # type: ignore[no-untyped-def]
     """Add to each ray's value its sum over a band of one image: (length, width), (ray,)."""
     for n in range(begin, end):
@@ -61,7 +62,7 @@ def _gather(image, data, ray, start, slope, step, low, high, begin, end, top, bo
         data[ray[n]] += total * image.dtype.type(step[n])
 
 
-@_compile
+@compile_kernel
 def _scatter(image, data, ray, start, slope, step, low, high, begin, end, top, bottom):  # type: ignore[no-untyped-def]
     """Transpose of `_gather`: add each ray's value to the pixels it meets in a band."""
     for n in range(begin, end):
@@ -74,7 +75,7 @@ def _scatter(image, data, ray, start, slope, step, low, high, begin, end, top, b
             image[j, k + 1] += part
 
 
-@_compile
+@compile_kernel
 def _gather_lanes(image, data, ray, start, slope, step, low, high, begin, end, top, bottom):  # type: ignore[no-untyped-def]
     """`_gather` for several images at once: (length, width, image), (ray, image)."""
     for n in range(begin, end):
@@ -90,7 +91,7 @@ def _gather_lanes(image, data, ray, start, slope, step, low, high, begin, end, t
                 sums[m] += lower * left[m] + upper * right[m]
 
 
-@_compile
+@compile_kernel
 def _scatter_lanes(image, data, ray, start, slope, step, low, high, begin, end, top, bottom):  # type: ignore[no-untyped-def]
     """Transpose of `_gather_lanes`."""
     for n in range(begin, end):
@@ -148,7 +149,7 @@ class Compiled:
     def forward(self, images: Tensor) -> Tensor:
         """Project: (image, pixel) -> (image, ray)."""
         result = images.new_empty(len(images), self._count)
-        for part, lanes in _together(len(images)):
+        for part, lanes in together(len(images)):
             grid = images[part].reshape(-1, *self._shape)
             data = images.new_zeros(self._count, lanes)
             tasks = []
@@ -167,7 +168,7 @@ class Compiled:
     def backward(self, sinograms: Tensor) -> Tensor:
         """Apply the transpose: (image, ray) -> (image, pixel)."""
         result = sinograms.new_zeros(len(sinograms), *self._shape)
-        for part, lanes in _together(len(sinograms)):
+        for part, lanes in together(len(sinograms)):
             given = sinograms[part]
             data = sinograms.new_zeros(self._count, lanes)
             data[:, : len(given)] = given.T
@@ -188,7 +189,7 @@ class Compiled:
 _Task = tuple[Callable[..., None], Any, Any, tuple[Any, ...], tuple[int, int], list[tuple[int, int]]]
 
 
-def _together(count: int) -> list[tuple[slice, int]]:
+def together(count: int) -> list[tuple[slice, int]]:
     """Images to walk together, and the lanes to do it in: whole vectors, or one image alone."""
     parts = [slice(k, min(k + _LANES, count)) for k in range(0, count, _LANES)]
     return [(p, 1 if p.stop - p.start == 1 else 8 * math.ceil((p.stop - p.start) / 8)) for p in parts]
@@ -202,18 +203,32 @@ def _kernel(
     return lanes, padded.numpy(), data.numpy()
 
 
-def _run(tasks: list[_Task], work: int) -> None:
+def in_threads(tasks: list[tuple[Callable[..., None], tuple[Any, ...]]], work: int) -> None:
+    """Call each function with its arguments, on as many threads as torch uses.
+
+    ``work`` is the number of interpolated values: a few are not worth starting threads for.
+    """
     threads = min(torch.get_num_threads(), len(tasks))
     if threads == 1 or work < _SMALL:
-        for task in tasks:
-            _walk(task)
+        for function, arguments in tasks:
+            function(*arguments)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(_walk, tasks):
-            pass
+        for waiting in [pool.submit(function, *arguments) for function, arguments in tasks]:
+            waiting.result()
 
 
-def _walk(task: _Task) -> None:
-    kernel, image, data, table, rays, bands = task
+def _run(tasks: list[_Task], work: int) -> None:
+    in_threads([(_walk, task) for task in tasks], work)
+
+
+def _walk(
+    kernel: Callable[..., None],
+    image: Any,
+    data: Any,
+    table: tuple[Any, ...],
+    rays: tuple[int, int],
+    bands: list[tuple[int, int]],
+) -> None:
     for band in bands:
         kernel(image, data, *table, *rays, *band)

@@ -169,7 +169,7 @@ class Projector(LinearOperator):
         key = (dtype, device)
         if key not in self._ready:
             rays = self._rays()
-            if device.type == "cpu" and self._worth_compiling(rays):
+            if device.type == "cpu" and self.is_worth_compiling(rays.samples):
                 from medinr.operators.joseph_compiled import Compiled
 
                 # Either precision has the same rays.
@@ -178,10 +178,11 @@ class Projector(LinearOperator):
                 self._ready[key] = Matrices(rays, dtype, device)
         return self._ready[key]
 
-    def _worth_compiling(self, rays: Rays) -> bool:
+    def is_worth_compiling(self, samples: int) -> bool:
+        """Whether so many interpolated values are to be computed by compiled loops on the processor."""
         if self.compiled is not None:
             return self.compiled
-        return rays.samples >= _SMALL and _compiler_is_there()
+        return samples >= _SMALL and _compiler_is_there()
 
     def _rays(self) -> Rays:
         phi, s = (part.expand(self.range.shape).flatten().cpu() for part in self.lines())

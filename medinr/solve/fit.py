@@ -101,6 +101,7 @@ def fit(
     prior: LocalPrior | None = None,
     progress: Callable[[Step], None] | None = None,
     observer: Callable[[int, float, Tensor], None] | None = None,
+    observe_every: int = 1,
 ) -> Solution:
     """Fit a coordinate network to a measurement.
 
@@ -117,8 +118,10 @@ def fit(
     progress : callable, optional
         Called with every `Step`.
     observer : callable, optional
-        Called with step, seconds and a detached image ``(y, x)`` at every step; it returns nothing, so the fit
+        Called with step, seconds and a detached image ``(y, x)`` every so many steps; it returns nothing, so the fit
         cannot learn from what it sees. Its own time does not count.
+    observe_every : int
+        Steps between two calls of the observer.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def fit(
     split = Split(problem, problem.draw_held_out(settings.stopping.held_out, generator), settings.tv_weight)
     state = NetworkFit([split], trunk, length_scale, generator)
     watch = None if progress is None else (lambda _, step: progress(step))
-    record = Record(state, settings.planned(len(state.points)), settings.stopping, watch, observer)
+    record = Record(state, settings.planned(len(state.points)), settings.stopping, watch, observer, None, observe_every)
     target = find_target(split, prior, settings.guide, settings.imitation)
     if target is None and settings.steps == 0:
         raise ConfigError(

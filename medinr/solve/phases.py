@@ -40,6 +40,8 @@ class Record:
         Called with the position of a slice and its `Step`.
     observer : callable, optional
         Called with step, seconds and the image of a fit of one slice.
+    observe_every : int
+        Steps between two calls of the observer; each costs a rendered image.
     spent : sequence of float, optional
         Seconds every slice has taken before; its share of the time from here on is added.
     """
@@ -52,7 +54,9 @@ class Record:
         progress: Callable[[int, Step], None] | None = None,
         observer: Callable[[int, float, Tensor], None] | None = None,
         spent: Sequence[float] | None = None,
+        observe_every: int = 1,
     ) -> None:
+        self.observe_every = observe_every
         self.state, self.planned, self.progress, self.observer = state, planned, progress, observer
         self.watch = HeldOutWatch(stopping)
         self.watching = any(split.watched for split in state.splits)
@@ -74,7 +78,7 @@ class Record:
 
     def observe(self, step: int, image: Callable[[], Tensor]) -> None:
         """Let the observer see the image; it gives nothing back and its time does not count."""
-        if self.observer is None:
+        if self.observer is None or step % self.observe_every:
             return
         before, seconds = time.perf_counter(), self.seconds()
         self.observer(step, seconds, (image().detach() * self.state.splits[0].problem.scale).clone())

@@ -13,6 +13,7 @@ COMMANDS = (
     "reconstruct",
     "simulate",
     "evaluate",
+    "report",
     "trunks",
     "check-operator",
     "benchmark",

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from medinr.config import EvaluateConfig, PretrainConfig, ReconstructConfig, load_config, parse
+from medinr.config.protocol import load_task
 from medinr.config.shipped import find_config, find_manifest, shipped
 from medinr.errors import ConfigError, ManifestError
 
@@ -179,7 +180,7 @@ def test_every_shipped_configuration_loads(name):
         assert find_manifest(config.manifest).is_file()
         assert name == f"pretrain_{config.name}"
     elif isinstance(config, EvaluateConfig):
-        assert [load_config(ReconstructConfig, task).task for task in config.tasks] == list(config.tasks)
+        assert [load_task(task).name for task in config.tasks] == list(config.tasks)
     else:
         assert config.task in ("denoise", "superres", "kspace", "ct")
 

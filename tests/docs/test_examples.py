@@ -56,7 +56,7 @@ def test_there_are_examples():
 
 
 @pytest.mark.parametrize(("name", "needs"), CASES)
-def test_page(name: str, needs: str, request: pytest.FixtureRequest, tmp_path, monkeypatch) -> None:
+def test_page(name: str, needs: str, request: pytest.FixtureRequest, tmp_path, monkeypatch, synthetic_results) -> None:
     if needs and importlib.util.find_spec(needs) is None:
         pytest.skip(f"{request.node.name} needs {needs}: make test-peers")
     if needs:
@@ -65,6 +65,8 @@ def test_page(name: str, needs: str, request: pytest.FixtureRequest, tmp_path, m
             warnings.simplefilter("ignore")
             importlib.import_module(needs)
     monkeypatch.chdir(tmp_path)
+    if name == "docs/evaluation.md":
+        synthetic_results(tmp_path / "evaluation")
     namespace: dict[str, object] = {"__name__": "example"}
     for block in PAGES[name]:
         if block.needs in ("", needs):

@@ -129,3 +129,15 @@ def test_impossible_blur_is_refused():
         MeasuredPSF((4, 4), torch.ones(3, 3, dtype=torch.complex64))
     with pytest.raises(GeometryError, match="finite kernel"):
         MeasuredPSF((4, 4), torch.full((3, 3), float("nan")))
+
+
+@pytest.mark.parametrize("batch", [(), (3, 2)])
+def test_narrow_kernels_on_large_images_are_the_same_matrix(generator, batch):
+    # Wide enough for the banded product along both axes, and more images than are blurred together.
+    blur = GaussianPSF((300, 160), (1.0, 0.5), (3.0, 1.2))
+    x = torch.rand((*batch, 300, 160), dtype=DOUBLE, generator=generator)
+    down, across = blur.matrices
+    torch.testing.assert_close(blur(x), down @ x @ across.T)
+    torch.testing.assert_close(blur.H(x), down.T @ x @ across)
+    (gradient,) = torch.autograd.grad(blur(x.requires_grad_()), x, torch.ones_like(x))
+    torch.testing.assert_close(gradient, blur.H(torch.ones_like(x)).detach())

@@ -154,3 +154,31 @@ def test_a_projector_of_neither_kind_is_refused():
 
     with pytest.raises(GeometryError, match="ParallelBeam or a FanBeam"):
         fbp(torch.zeros(1, 1), Odd((2, 2), (1, 1), [0.0], 1, 1.0))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, in jvp
+@pytest.mark.parametrize("beam", ["parallel", "flat", "curved"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_compiled_sums_are_those_of_torch_with_their_derivatives(generator, beam, count):
+    if beam == "parallel":
+        # The detector is shorter than the image, and its middle beside the axis.
+        angles = [0.0, 0.4, math.pi / 2, 2.0, math.pi, 5.0]
+        ways = [ParallelBeam((21, 18), (1.1, 0.9), angles, 13, 1.2, centre=0.7, compiled=way) for way in (True, False)]
+    else:
+        more = {"curved": beam == "curved", "detector_offset": 1.3}
+        angles = torch.arange(9) * 2 * math.pi / 9
+        ways = [
+            FanBeam((21, 18), (1.1, 0.9), angles, 40.0, 60.0, 17, 1.4, compiled=way, **more) for way in (True, False)
+        ]
+    compiled, plain = ways
+    sinogram = torch.randn((count, *plain.range.shape), dtype=torch.float64, generator=generator)
+    expected = fbp(sinogram, plain)
+    torch.testing.assert_close(fbp(sinogram, compiled), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(fbp(sinogram.float(), compiled), expected.float(), rtol=0, atol=1e-6)
+    gradients = []
+    for way in (compiled, plain):
+        given = sinogram.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(fbp(given, way).square().sum(), given)[0])
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+    tangent = torch.func.jvp(lambda s: fbp(s, compiled), (sinogram,), (sinogram,))[1]
+    torch.testing.assert_close(tangent, expected, rtol=0, atol=1e-12)

@@ -20,6 +20,26 @@ def _random(shape, seed=0):
     return torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, in jvp
+@pytest.mark.parametrize("axes", [(-2, -1), (-2,), (-1,)])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_even_images_many_at_a_time_and_their_derivatives(axes, dtype):
+    # More images than are transformed together.
+    x = _random((40, 64, 66)).to(dtype)
+    tolerance = 1e-5 if dtype == torch.complex64 else 1e-12
+    operator = Fourier((64, 66), axes)
+    expected = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(x.numpy(), axes), axes=axes, norm="ortho"), axes)
+    np.testing.assert_allclose(operator(x).numpy(), expected, atol=tolerance)
+    torch.testing.assert_close(operator.H(operator(x)), x, rtol=0, atol=tolerance)
+    strided = x[:, :, 1:65].mT.conj()
+    square = Fourier((64, 64), axes)
+    torch.testing.assert_close(square(strided), square(strided.resolve_conj().contiguous()))
+    tangent = torch.func.jvp(operator, (x[0],), (x[1],))[1]
+    torch.testing.assert_close(tangent, operator(x[1]))
+    mapped = torch.func.vmap(operator, in_dims=2)(x.movedim(0, 2))
+    torch.testing.assert_close(mapped, operator(x))
+
+
 @pytest.mark.parametrize("shape", [(6, 8), (7, 5), (4, 9)])
 def test_agrees_with_numpy(shape):
     x = _random((2, *shape))

@@ -17,7 +17,7 @@ HEAVY = (
     "yaml",
     "rich",
     "finufft",
-    "pytorch_finufft",
+    "numba",
 )
 
 

@@ -137,6 +137,15 @@ def test_toeplitz_is_the_weighted_normal_operator(shape):
     assert not isinstance(NonUniformFourier(shape, trajectory).normal, ToeplitzNormal)
 
 
+def test_a_multi_coil_scan_keeps_the_faster_normal_operator():
+    maps = birdcage_maps((7, 6), 3, dtype=torch.complex128)
+    trajectory = radial_trajectory(5, 8, (7, 6))
+    scan = NonUniformFourier((3, 7, 6), trajectory, toeplitz=True) @ Coils(maps)
+    assert "ToeplitzNormal" in scan.normal.name
+    x = _random((7, 6))
+    torch.testing.assert_close(scan.normal(x), scan.H(scan(x)), rtol=0, atol=1e-9)
+
+
 def test_toeplitz_of_coil_images():
     trajectory = _scattered(30, (7, 6))
     transform = NonUniformFourier((3, 7, 6), trajectory, toeplitz=True)

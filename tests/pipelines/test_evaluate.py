@@ -1,13 +1,15 @@
-import csv
+import json
 
+import numpy as np
+import pandas as pd
 import pytest
-from medinr.pipelines import evaluate as pipeline
+from medinr.pipelines.units import Bench
 
+from medinr.evaluate.results import Results
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, write_manifest
+from medinr.io.measurement import read_measurement
 from medinr.io.nifti import write_nifti
-
-pytestmark = pytest.mark.usefixtures("without_figures")
 
 TASK = """\
 task: denoise
@@ -15,6 +17,8 @@ trunk: {trunk}
 fit: {{imitation: {{passes: 1}}, guide: {{iterations: 2}}, finish: 2}}
 peer: {{tv_weight: 1.0, iterations: 5}}
 """
+METHODS = ("noisy", "NLM", "TV", "wavelet", "plug-and-play", "medinr")
+TIMES = ["seconds", "peak_memory_mb"]
 
 
 @pytest.fixture
@@ -33,74 +37,129 @@ def bench(synthetic, tiny_trunk, tmp_path):
 
 @pytest.fixture
 def evaluate(medinr, bench):
-    def run(*more):
-        return medinr("evaluate", bench / "heads.csv", bench / "evaluate.yaml", "--out", bench / "out", *more)
+    def run(*more, out="out"):
+        return medinr("evaluate", bench / "heads.csv", bench / "evaluate.yaml", "--out", bench / out, *more)
 
     return run
 
 
-def _rows(bench):
-    return list(csv.DictReader((bench / "out" / "scores.csv").read_text().splitlines()))
+def _table(bench, out="out") -> pd.DataFrame:
+    return Results.read(bench / out).table
 
 
 def test_every_method_slice_and_scan_is_scored(evaluate, bench):
     found = evaluate("--debug")
     assert found.code == 0
-    rows = _rows(bench)
-    assert len(rows) == 3 * 2 * 2
-    assert {row["method"] for row in rows} == {"noisy", "TV", "medinr"}
-    assert {row["subject"] for row in rows} == {"s1", "s2"}
+    results = Results.read(bench / "out")
+    rows = results.table
+    assert len(rows) == len(METHODS) * 2 * 2 * 10
+    assert set(rows["method"]) == set(METHODS)
+    assert set(rows["subject"]) == {"s1", "s2"}
     # Two slices of those that the manifest names.
-    assert {row["slice"] for row in rows} <= {"1", "2", "3"}
-    assert len({(row["scan"], row["slice"]) for row in rows}) == 2 * 2
-    for row in rows:
-        assert 5 < float(row["psnr"]) < 60
-        assert (row["stopped_at"] != "") == (row["method"] == "medinr")
-    assert "1/2" in found.out
-    assert "2/2" in found.out
-    assert "scores.csv" in found.out
-    assert "medinr is" in found.out
+    assert set(rows["slice"]) <= {1, 2, 3}
+    assert len(rows[["scan", "slice"]].drop_duplicates()) == 2 * 2
+    psnr = rows.loc[rows["metric"] == "psnr"]
+    assert psnr["value"].between(5, 60).all()
+    assert (rows["stopped_at"].notna() == rows["method"].isin(["medinr", "plug-and-play"])).all()
+    assert (rows["seconds"] > 0).all()
+    assert (rows["peak_memory_mb"] > 50).all()
+    assert rows.groupby("method")["settings_hash"].nunique().eq(1).all()
+    assert "1/24" in found.out
+    assert "24/24" in found.out
+    assert "results.csv" in found.out
+    assert "not decided by these 2 patients" in found.out
 
 
-def test_an_interrupted_evaluation_continues_where_it_stopped(evaluate, bench, monkeypatch):
-    real, done = pipeline.reconstruct, []
+def test_the_folder_is_what_the_reader_reads(evaluate, bench):
+    assert evaluate("--methods", "TV,medinr").code == 0
+    results = Results.read(bench / "out")
+    assert results.facts["tasks"]["task"]["kind"] == "denoise"
+    assert results.facts["tasks"]["task"]["unit"] == "a.u."
+    assert list(results.facts["methods"]) == ["TV", "medinr"]
+    assert any("magnitude images" in note for note in results.facts["notes"])
+    cells = results.cells()
+    assert len(cells) == 4
+    cell = cells[0]
+    assert cell.scan.startswith("s1_v1_T1_")
+    assert set(cell.curves) == {"medinr"}
+    curve = cell.curves["medinr"]
+    assert len(curve["seconds"]) == len(curve["psnr"]) == len(curve["residual"]) > 1
+    images = results.images(cell)
+    assert set(images) == {"reference", "TV", "medinr"}
+    assert images["reference"].shape == images["medinr"].shape
+    last = results.table.query(
+        "cell == @cell.cell" if "cell" in results.table else "scan == @cell.scan and slice == @cell.slice"
+    )
+    last = last[(last["method"] == "medinr") & (last["metric"] == "psnr") & (last["region"] == "slice")]
+    assert curve["psnr"][-1] == pytest.approx(last["value"].item())
+    measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
+    assert measurement.slice_numbers == (cell.slice,)
+    assert measurement.parameters["simulated"]
+    text = (bench / "out" / "evaluation.json").read_text() + (bench / "out" / "results.csv").read_text()
+    assert "s1.nii" not in text
 
-    def limited(*arguments, **options):
-        if len(done) == 3:
+
+def test_every_slice_has_its_own_noise_and_all_methods_the_same(evaluate, bench):
+    assert evaluate("--methods", "noisy").code == 0
+    results = Results.read(bench / "out")
+    seeds, noise = set(), []
+    for cell in results.cells():
+        measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
+        seeds.add(measurement.parameters["seed"])
+        images = results.images(cell)
+        np.testing.assert_array_equal(images["noisy"], measurement.data[0].numpy())
+        noise.append((images["noisy"] - images["reference"]).ravel())
+    assert len(seeds) == 4
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.5
+
+
+def test_an_interrupted_evaluation_continues_with_the_unit_it_was_at(evaluate, bench, monkeypatch):
+    real, done = Bench.run, []
+
+    def limited(self, unit):
+        if len(done) == 5:
             raise KeyboardInterrupt
-        done.append(options["slices"])
-        return real(*arguments, **options)
+        done.append(unit)
+        return real(self, unit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "reconstruct", limited)
-        stopped = evaluate()
-    assert stopped.code == 130
-    before = (bench / "out" / "scores.csv").read_text()
-    assert len(_rows(bench)) == 9
-    done.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "reconstruct", lambda *a, **k: done.append(1) or real(*a, **k))
-        assert evaluate().code == 0
-    assert len(done) == 1
-    assert (bench / "out" / "scores.csv").read_text().startswith(before)
-    assert len(_rows(bench)) == 12
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "reconstruct", limited)
-        done.extend([0, 0])
-        assert evaluate().code == 0
-    assert len(_rows(bench)) == 12
+        patch.setattr(Bench, "run", limited)
+        assert evaluate("--methods", "noisy,TV").code == 130
+    # What was done can be read already.
+    before = _table(bench)
+    assert len(before) == 5 * 10
+    assert evaluate("--methods", "noisy,TV").code == 0
+    after = _table(bench)
+    assert len(after) == 8 * 10
+    # Not one number was made anew: even the times are the same.
+    kept = before.merge(after, how="inner", on=list(before.columns))
+    assert len(kept) == len(before)
+    again = evaluate("--methods", "noisy,TV")
+    assert "8/8" not in again.out
+    pd.testing.assert_frame_equal(_table(bench), after)
+
+
+def test_methods_and_tasks_are_added_to_what_is_there(evaluate, bench):
+    assert evaluate("--methods", "noisy").code == 0
+    first = _table(bench)
+    assert evaluate("--methods", "tv").code == 0
+    assert evaluate("--tasks", "denoise_mr_10", "--methods", "noisy").code == 0
+    results = Results.read(bench / "out")
+    assert set(results.table["task"]) == {"task", "denoise_mr_10"} == set(results.facts["tasks"])
+    assert set(results.facts["methods"]) == {"noisy", "TV"}
+    assert len(results.table) == 3 * len(first)
 
 
 def test_other_settings_are_refused_and_begun_anew_when_asked(evaluate, bench):
-    assert evaluate().code == 0
+    assert evaluate("--methods", "noisy,TV").code == 0
     text = (bench / "task.yaml").read_text()
     (bench / "task.yaml").write_text(text.replace("tv_weight: 1.0", "tv_weight: 0.0"))
-    refused = evaluate()
-    assert refused.code == 2
-    assert "other settings" in refused.err
-    assert len(_rows(bench)) == 12
-    assert evaluate("--overwrite").code == 0
-    assert {row["method"] for row in _rows(bench)} == {"noisy", "medinr"}
+    for refused in (evaluate(), evaluate("--set", "seed=3")):
+        assert refused.code == 2
+        assert "other settings" in refused.err
+    assert set(_table(bench)["method"]) == {"noisy", "TV"}
+    assert evaluate("--overwrite", "--methods", "noisy,TV").code == 0
+    assert set(_table(bench)["method"]) == {"noisy"}
 
 
 @pytest.mark.parametrize(
@@ -114,11 +173,13 @@ def test_what_the_trunk_has_seen_is_refused_before_anything_is_computed(evaluate
     if "hashes" in seen:
         seen = {"hashes": [hash_scan(bench / "s2.nii.gz")]}
     tiny_trunk(bench / "mine.safetensors", "MR", **seen)
-    found = evaluate()
+    found = evaluate("--require", "psnr[task] > nonsense")
     assert found.code == 2
     assert words in found.err
     assert "s2.nii.gz cannot be evaluated with trunk 'mine'" in found.err
     assert not (bench / "out").exists()
+    # Methods that learned nothing may see anybody.
+    assert evaluate("--methods", "noisy").code == 0
 
 
 def test_nothing_to_evaluate(evaluate):
@@ -126,6 +187,9 @@ def test_nothing_to_evaluate(evaluate):
     assert found.code == 2
     assert "no scan in split 'test' for denoise" in found.err
     assert evaluate("--set", "contrasts=[T2]").code == 2
+    assert "There is no method 'BM4D'" in evaluate("--methods", "BM4D").err
+    assert "suits none of the methods FBP" in evaluate("--methods", "FBP").err
+    assert "There is no task 'denoise_pet'" in evaluate("--tasks", "denoise_pet").err
 
 
 def test_a_scan_that_was_changed_is_refused(evaluate, bench, synthetic):
@@ -133,3 +197,38 @@ def test_a_scan_that_was_changed_is_refused(evaluate, bench, synthetic):
     found = evaluate()
     assert found.code == 2
     assert "SHA-256" in found.err
+
+
+def test_claims_decide_the_exit_code(evaluate, bench):
+    wrong = evaluate("--methods", "noisy,TV", "--require", "psnr[task] >= tv + 1.0")
+    assert wrong.code == 2
+    assert "not evaluated with 'medinr'" in wrong.err
+    assert not (bench / "out").exists()
+    held = evaluate("--methods", "noisy,TV", "--require", "psnr[task, TV] > noisy - 50")
+    assert held.code == 0
+    assert "psnr[task, TV] > noisy - 50: holds, TV has" in held.out
+    claims = ("--require", "ssim[task, TV] >= 0", "--require", "psnr[task, TV] >= noisy + 90.0")
+    short = evaluate("--methods", "noisy,TV", *claims)
+    assert short.code == 1
+    assert "psnr[task, TV] >= noisy + 90.0: falls short, TV has" in short.out
+    assert "2 patients" in short.out.rsplit("falls short", 1)[1]
+
+
+def test_the_settings_say_which_prior_a_number_came_from(evaluate, bench, tiny_trunk):
+    assert evaluate("--methods", "noisy,medinr").code == 0
+    first = _table(bench)
+    tiny_trunk(bench / "mine.safetensors", "MR", seed=5)
+    assert evaluate("--methods", "noisy,medinr").code == 0
+    second = _table(bench)
+    same = first.set_index(["method"])["settings_hash"].groupby("method").first()
+    now = second.set_index(["method"])["settings_hash"].groupby("method").first()
+    # Another trunk under the same name: its numbers are made anew, the noisy image's are not.
+    assert same["noisy"] == now["noisy"]
+    assert same["medinr"] != now["medinr"]
+
+
+def test_evaluation_json_is_plain(evaluate, bench):
+    assert evaluate("--methods", "noisy").code == 0
+    facts = json.loads((bench / "out" / "evaluation.json").read_text())
+    assert facts["format"] == "medinr-evaluation-2"
+    assert {"settings", "versions", "seed", "tasks", "methods", "notes"} <= set(facts)

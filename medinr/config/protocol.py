@@ -1,0 +1,99 @@
+"""The evaluation's tasks by name: a task configuration, what is changed in it, and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medinr.config.parse import load_config
+from medinr.config.schema import ReconstructConfig
+from medinr.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ProtocolTask:
+    """A base configuration, ``KEY=VALUE`` settings that win over it, and what it is in words."""
+
+    base: str
+    changes: tuple[str, ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A task of an evaluation, ready to run."""
+
+    name: str
+    words: str
+    config: ReconstructConfig
+
+    @property
+    def kind(self) -> str:
+        """denoise, superres, kspace or ct."""
+        return self.config.task
+
+
+def _simulation(base: str, words: str, **settings: object) -> ProtocolTask:
+    return ProtocolTask(base, tuple(f"simulation.{key}={value}" for key, value in settings.items()), words)
+
+
+#: What `medinr evaluate --tasks` knows by name.
+PROTOCOL: dict[str, ProtocolTask] = {
+    "denoise_mr_5": _simulation("denoise", "denoising, Rician noise of 5 %", noise_level=0.05),
+    "denoise_mr_10": _simulation("denoise", "denoising, Rician noise of 10 %", noise_level=0.1),
+    "superres_mr_2x": _simulation("superres", "in-plane super-resolution x2", factor=2),
+    "superres_mr_4x": _simulation("superres", "in-plane super-resolution x4", factor=4),
+    "kspace_mr_single_4x": _simulation(
+        "kspace", "4x undersampled k-space, 1 coil, 40 dB", acceleration=4.0, centre_fraction=0.08
+    ),
+    "kspace_mr_single_8x": _simulation(
+        "kspace", "8x undersampled k-space, 1 coil, 40 dB", acceleration=8.0, centre_fraction=0.04
+    ),
+    "kspace_mr_multi_4x": _simulation(
+        "kspace", "4x undersampled k-space, 8 coils, 40 dB", acceleration=4.0, centre_fraction=0.08, coils=8
+    ),
+    "kspace_mr_multi_8x": _simulation(
+        "kspace", "8x undersampled k-space, 8 coils, 40 dB", acceleration=8.0, centre_fraction=0.04, coils=8
+    ),
+    "kspace_mr_multi_4x_equispaced": _simulation(
+        "kspace", "every 4th line of k-space, 8 coils, 40 dB", acceleration=4.0, mask="equispaced", coils=8
+    ),
+    "ct_sparse_60": _simulation("ct", "sparse-view CT, 60 parallel views, 1e5 photons", views=60, photons=1e5),
+    "ct_sparse_30": _simulation("ct", "sparse-view CT, 30 parallel views, 1e5 photons", views=30, photons=1e5),
+    "ct_lowdose": _simulation("ct", "low-dose CT, 360 parallel views, 1e4 photons", views=360, photons=1e4),
+}
+
+
+def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()) -> NamedTask:
+    """Find a task by its name in `PROTOCOL`, or a task configuration by file or shipped name.
+
+    Parameters
+    ----------
+    name : str
+    near : Path, optional
+        Folder that a relative path starts from first.
+    overrides : sequence of str
+        ``KEY=VALUE`` settings that win over everything.
+
+    Raises
+    ------
+    ConfigError
+        When there is none of that name, or its name cannot be part of a file name.
+    """
+    known = PROTOCOL.get(name)
+    if known is not None:
+        config = load_config(ReconstructConfig, known.base, [*known.changes, *overrides])
+        return NamedTask(name, known.words, config)
+    try:
+        config = load_config(ReconstructConfig, name, overrides, near=near)
+    except ConfigError as error:
+        if not str(error).startswith("No configuration"):
+            raise
+        raise ConfigError(
+            f"There is no task {name!r}. Known: {', '.join(PROTOCOL)}; or give a task configuration."
+        ) from None
+    short = Path(name).stem
+    if "__" in short or not short.replace("_", "").replace("-", "").replace(".", "").isalnum():
+        raise ConfigError(f"A task's name is part of file names: letters, digits, single _, - and .; got {short!r}.")
+    return NamedTask(short, f"{config.task}, as in {Path(name).name}", config)

@@ -1,0 +1,204 @@
+"""How fast the operators are and what memory they take, beside other libraries that compute the same."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from medinr.pipelines.operator_peers import Peer
+from medinr.pipelines.operator_rows import Row, rows
+from medinr.pipelines.record import new_result, versions
+from rich.table import Table
+from torch import Tensor
+
+from medinr.errors import ConfigError
+from medinr.io.atomic import write_json
+
+#: A larger batch is timed on this many images and scaled, where it would take longer than the cap or needs more
+#: memory than `MOST_BYTES` for its input or result.
+SAMPLE, MOST_BYTES = 8, 2**30
+
+#: Rounds in which everybody has a turn; the median counts.
+ROUNDS = 5
+
+Announce = Callable[[str], None]
+
+
+def benchmark_operators(
+    sizes: Sequence[int],
+    images: Sequence[int],
+    out: Path,
+    *,
+    cap: float = 1.0,
+    only: str = "",
+    overwrite: bool = False,
+    announce: Announce = lambda _: None,
+) -> Table:
+    """Time every operator and its peers in turns, after checking that they agree.
+
+    All run on as many threads as torch is set to use, as far as they have threads at all: SciPy's
+    transforms do, its filters, SigPy, skimage and ASTRA's projectors on the processor do not.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Pixels per side.
+    images : sequence of int
+        Batch sizes.
+    out : Path
+        Gets ``operators.json``.
+    cap : float
+        Seconds for the rounds of one entry.
+    only : str
+        Rows whose name contains this.
+
+    Returns
+    -------
+    rich.table.Table
+        Milliseconds of a whole batch; ``~`` marks times scaled from fewer images.
+
+    Raises
+    ------
+    ConfigError
+        If a size is below 16 or a batch empty.
+    OutputExistsError
+        If the result is there already.
+    """
+    if not sizes or not images or min(sizes) < 16 or min(images) < 1:
+        raise ConfigError(f"Operators are timed on 16 pixels or more and 1 image or more; got {sizes} and {images}.")
+    path = new_result(out, "operators.json", overwrite)
+    found = []
+    for size in sizes:
+        for row in rows(size):
+            if only.lower() not in row.operator.lower():
+                continue
+            for count in images:
+                announce(f"{row.operator}, {row.direction}, {size} x {size}, {count}")
+                found.append({"size": size, "images": count} | _entry(row, count, cap))
+    write_json(path, {"threads": torch.get_num_threads(), "rows": found, "versions": versions()}, overwrite=True)
+    return _table(found)
+
+
+def _entry(row: Row, images: int, cap: float) -> dict[str, Any]:
+    count = max(1, round(images / row.each))
+    x = row.example(1)
+    row.run(x)
+    if _once(row.run, x) < cap / SAMPLE:
+        x = row.example(min(count, SAMPLE))
+    result = row.run(x)
+    largest = count * max(x[0].nbytes, result[0].nbytes)
+    peers: dict[str, Peer] = {}
+    differences: dict[str, float] = {}
+    refused: dict[str, float] = {}
+    for name, peer in row.peers.items():
+        given = peer.take(x)
+        theirs = torch.as_tensor(peer.give(peer.run(given)))
+        difference = row.compare(result, theirs)
+        (differences if difference <= peer.tolerance else refused)[name] = difference
+        if difference <= peer.tolerance:
+            peers[name] = peer
+    contenders: dict[str, tuple[Callable[[], Any], int]] = {}
+    full = row.example(count) if count > SAMPLE and largest <= MOST_BYTES else x
+    for name in ("medinr", *peers):
+        run, take = (row.run, _itself) if name == "medinr" else (peers[name].run, peers[name].take)
+        seconds = _once(run, take(x)) * count / len(x)
+        part = full if seconds * 2 <= cap or len(full) == len(x) else x
+        contenders[name] = (_call(run, take(part)), len(part))
+    times = _in_turns({name: call for name, (call, _) in contenders.items()}, cap)
+    entries = {
+        name: {
+            "seconds": times[name] * count / part,
+            "timed_on": part,
+            "extra_bytes": _extra_memory(call) if part == count else None,
+        }
+        for name, (call, part) in contenders.items()
+    }
+    fastest = min((entries[name]["seconds"] for name in peers), default=None)
+    return {
+        "operator": row.operator,
+        "direction": row.direction,
+        "inputs": count,
+        "dtype": str(x.dtype).removeprefix("torch."),
+        "methods": entries,
+        "differences": differences,
+        "refused": refused,
+        "ratio": None if fastest is None else entries["medinr"]["seconds"] / fastest,
+    }
+
+
+def _itself(value: Tensor) -> Tensor:
+    return value
+
+
+def _call(run: Callable[[Any], Any], given: Any) -> Callable[[], Any]:
+    return lambda: run(given)
+
+
+def _once(run: Callable[[Any], Any], given: Any) -> float:
+    begun = time.perf_counter()
+    run(given)
+    return time.perf_counter() - begun
+
+
+def _in_turns(calls: dict[str, Callable[[], Any]], cap: float) -> dict[str, float]:
+    """Median seconds of each; the others' turns lie between two of one, so that a busy moment meets all."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            spent = times[name]
+            if spent and sum(spent) + spent[-1] > cap:
+                continue
+            begun = time.perf_counter()
+            call()
+            spent.append(time.perf_counter() - begun)
+    return {name: statistics.median(spent) for name, spent in times.items()}
+
+
+def _extra_memory(call: Callable[[], Any]) -> int | None:
+    """Bytes by which the process grows at most during a call; None where the system does not tell (not Linux)."""
+    if sys.platform != "linux" or not os.access("/proc/self/clear_refs", os.W_OK):
+        return None
+    gc.collect()
+    # What was freed but kept by the allocator would be used again without growing.
+    ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _high_water()
+        call()
+        return max(0, _high_water() - before)
+    except (OSError, AttributeError):
+        return None
+
+
+def _high_water() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def _table(found: Sequence[dict[str, Any]]) -> Table:
+    names = list(dict.fromkeys(name for row in found for name in row["methods"]))
+    table = Table(title=f"Milliseconds (extra MiB), {torch.get_num_threads()} threads")
+    for column in ("operator", "direction", "pixels", "images", *names, "medinr / fastest peer"):
+        table.add_column(column, justify="left" if column in ("operator", "direction") else "right")
+    for row in found:
+        cells = [_cell(row["methods"].get(name), row["inputs"]) for name in names]
+        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        pixels = f"{row['size']} x {row['size']}"
+        table.add_row(row["operator"], row["direction"], pixels, str(row["images"]), *cells, ratio)
+    return table
+
+
+def _cell(entry: dict[str, Any] | None, inputs: int) -> str:
+    if entry is None:
+        return "-"
+    scaled = "" if entry["timed_on"] == inputs else "~"
+    memory = "" if entry["extra_bytes"] is None else f" ({entry['extra_bytes'] / 2**20:.0f})"
+    return f"{scaled}{1e3 * entry['seconds']:.3g}{memory}"

@@ -1,0 +1,147 @@
+"""The cells of an evaluation, task x scan x slice: their measurements simulated once, their references kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from medinr.pipelines.measure import measure_slices
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from medinr.config import ReconstructConfig
+from medinr.config.protocol import NamedTask
+from medinr.errors import FileError
+from medinr.evaluate.results import Cell
+from medinr.io.atomic import atomic_path, write_json
+from medinr.io.claims import wait_for_claim
+from medinr.io.manifest import Manifest, ManifestRow
+from medinr.io.measurement import write_measurement
+from medinr.io.scan import read_scan
+from medinr.measurement import Measurement
+from medinr.operators import LineMask
+
+#: Folder of what an evaluation goes on from; tables and images are made of it.
+WORK = "work"
+
+
+def scan_name(row: ManifestRow) -> str:
+    """A scan's name in files and tables: pseudonym, session, contrast and the beginning of its hash; no path."""
+    parts = [re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-.") for part in (row.subject, row.session, row.contrast)]
+    return "_".join([part for part in parts if part] + [row.sha256[:8]])
+
+
+def prepare_cells(
+    folder: Path, task: NamedTask, manifest: Manifest, row: ManifestRow, slices: int, seed: int
+) -> list[str]:
+    """Simulate and keep the measurements of one scan for one task; what is there already stays.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the evaluation.
+    task : NamedTask
+    manifest : Manifest
+    row : ManifestRow
+        One of its rows.
+    slices : int
+        At most, evenly spread over the manifest's choice.
+    seed : int
+        Of the evaluation; every slice of every scan draws its own from it.
+
+    Returns
+    -------
+    list of str
+        Names of the cells.
+    """
+    scan = scan_name(row)
+    wanted = {"slices": slices, "choice": row.slices, "seed": seed, "sha256": row.sha256}
+    listing = folder / WORK / f"{task.name}__{scan}.json"
+    with wait_for_claim(listing.with_suffix(".claim")):
+        if listing.exists():
+            found = json.loads(listing.read_text())
+            if found["wanted"] == wanted:
+                return list(found["cells"])
+        whole = read_scan(manifest.verify(row), modality=row.modality)
+        cells = []
+        for number in _spread(row.slice_numbers(whole.shape[0]), slices):
+            config = seeded(task.config, seed, row.sha256, number)
+            measurement, truth = measure_slices(whole, config, [number], row.path)
+            cell = Cell(
+                cell=f"{task.name}__{scan}__{number:04d}",
+                task=task.name,
+                subject=row.subject,
+                session=row.session,
+                contrast=row.contrast,
+                slice=number,
+                series_description=" ".join(part for part in (row.contrast or row.modality, row.session) if part),
+                spacing=measurement.spacing,
+                unit=measurement.unit,
+                modality=measurement.modality,
+                peak=truth.peak,
+                sampling=sampling_facts(measurement),
+            )
+            write_measurement(measurement, folder / "measurements" / f"{cell.cell}.safetensors", overwrite=True)
+            save_tensors(folder / WORK / f"{cell.cell}.safetensors", {"reference": truth.images[0]}, asdict(cell))
+            cells.append(cell.cell)
+        write_json(listing, {"wanted": wanted, "cells": cells}, overwrite=True)
+    return cells
+
+
+def seeded(config: ReconstructConfig, seed: int, sha256: str, number: int) -> ReconstructConfig:
+    """Give a slice a seed of its own: one sampling pattern for all would be judged by its luck."""
+    text = f"{config.simulation.seed}/{seed}/{sha256}/{number}"
+    own = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1
+    return replace(config, simulation=replace(config.simulation, seed=own))
+
+
+def sampling_facts(measurement: Measurement) -> dict[str, Any]:
+    """Plain values to draw how a slice was sampled."""
+    facts = measurement.parameters
+    if measurement.task == "kspace":
+        mask = LineMask.from_dict(facts["mask"])
+        return {
+            "kind": "lines",
+            "axis": "y",
+            "count": mask.count,
+            "lines": list(mask.lines),
+            "acceleration": float(facts["achieved_acceleration"]),
+            "coils": int(facts["coils"]),
+        }
+    if measurement.task == "ct":
+        return {"kind": "angles", "views": len(facts["angles"]), "angles": [float(a) for a in facts["angles"]]}
+    return {"kind": "none"} | {key: facts[key] for key in ("factor", "sigma") if key in facts}
+
+
+def save_tensors(path: Path, images: dict[str, NDArray[np.float32]], facts: dict[str, Any]) -> None:
+    """Write images and facts in one file, atomically."""
+    with atomic_path(path, overwrite=True) as partial:
+        tensors = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
+        save_file(tensors, partial, metadata={"medinr": json.dumps(facts, sort_keys=True)})
+        partial.chmod(0o644)  # the library writes files that only their owner may read
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """Read the facts of a file of `save_tensors` (raises `FileError` when damaged)."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            facts: dict[str, Any] = json.loads((file.metadata() or {})["medinr"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise FileError(
+            f"{path} is damaged ({type(error).__name__}). Delete it and run the evaluation again."
+        ) from None
+    return facts
+
+
+def _spread(numbers: Sequence[int], count: int) -> list[int]:
+    if len(numbers) <= count + 1:
+        # Between one more than wanted, evenly spaced positions would round to the same slice twice.
+        return list(numbers[:count])
+    return [numbers[round(i)] for i in np.linspace(0, len(numbers) - 1, count + 2)[1:-1]]
