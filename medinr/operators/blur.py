@@ -230,8 +230,8 @@ def multiply_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     if axis == -1:
         return x @ matrix.T
     # The axes behind count as one: one product an image, and nothing is moved about.
-    product = matrix.contiguous() @ x.flatten(axis + 1)
-    return product.unflatten(-1, x.shape[axis + 1 :])
+    product: Tensor = (matrix.contiguous() @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
+    return product
 
 
 def multiply_banded(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
