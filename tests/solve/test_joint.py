@@ -43,8 +43,8 @@ def images(family) -> list[Tensor]:
     return [family.turned, family.turned.flip(0), 0.8 * family.turned.T.contiguous()]
 
 
-def slices(family) -> list[Problem]:
-    return [k_space(image, seed) for seed, image in enumerate(images(family))]
+def slices(family, draw: int = 0) -> list[Problem]:
+    return [k_space(image, 10 * draw + seed) for seed, image in enumerate(images(family))]
 
 
 @pytest.mark.parametrize("scale", [1.0, 4.0, 0.37])
@@ -66,13 +66,15 @@ def test_one_slice_comes_out_as_if_fitted_alone(family, scale, finish):
 
 
 def test_slices_fitted_together_are_as_good_as_alone(family):
-    problems = slices(family)
-    joint = fit_jointly(problems, family.trunk, family.length_scale, SETTINGS, prior=family.prior)
+    # One draw of noise and held-out lines says little: its difference is +-0.2 dB, and rounding decides the sign.
     losses = []
-    for problem, solution, image in zip(problems, joint, images(family), strict=True):
-        alone = fit(problem, family.trunk, family.length_scale, SETTINGS, prior=family.prior)
-        errors = [float((found.image - image).abs().square().mean()) for found in (solution, alone)]
-        losses.append(10 * math.log10(errors[0] / errors[1]))
+    for draw in range(6):
+        problems, settings = slices(family, draw), replace(SETTINGS, seed=draw)
+        joint = fit_jointly(problems, family.trunk, family.length_scale, settings, prior=family.prior)
+        for problem, solution, image in zip(problems, joint, images(family), strict=True):
+            alone = fit(problem, family.trunk, family.length_scale, settings, prior=family.prior)
+            errors = [float((found.image - image).abs().square().mean()) for found in (solution, alone)]
+            losses.append(10 * math.log10(errors[0] / errors[1]))
     assert sum(losses) / len(losses) < 0.05
 
 
