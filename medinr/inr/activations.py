@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medinr.inr.sine import sine_and_cosine
+
 #: Width of WIRE's envelope in phases: s0 / omega0, with s0 = 10 and omega0 = 20 as in the code of Liu et al. 2024.
 WIRE_ENVELOPE = 10.0 / 20.0
 
@@ -88,8 +90,7 @@ class Siren(Activation):
     @torch.no_grad()
     def evaluate(self, z: Tensor, value: Tensor) -> None:
         """Value of ``sin(z)`` into ``value``, slope into ``z``."""
-        torch.sin(z, out=value)
-        z.cos_()
+        sine_and_cosine(z, value)
 
     def bound(self, fan_in: int, first: bool) -> float:
         """``1 / fan_in``, then ``sqrt(6 / fan_in) / omega``."""
@@ -114,8 +115,8 @@ class Finer(Siren):
         """Value of ``sin((|z| / omega + 1) z)`` into ``value``, slope into ``z``."""
         stretch = z.abs().div_(self.omega).add_(1)
         z.mul_(stretch)
-        torch.sin(z, out=value)
-        z.cos_().mul_(stretch.mul_(2).sub_(1))
+        sine_and_cosine(z, value)
+        z.mul_(stretch.mul_(2).sub_(1))
 
     def bias_bound(self, fan_in: int, first: bool) -> float:
         """`FINER_FIRST_BIAS`, then ``1 / sqrt(fan_in)``."""
