@@ -124,7 +124,7 @@ def _wavelet(case: Case) -> Outcome:
         iterations=1 if case.config.task == "denoise" else peer.wavelet_iterations,
         nonnegative=not problem.complex_image,
     )
-    return Outcome(noise.debias(image) if isinstance(noise, Rician) else image)
+    return Outcome(noise.debias(image))
 
 
 def _least_squares(case: Case) -> Outcome:

@@ -70,6 +70,21 @@ class NoiseModel(ABC):
             Real, the shape of ``data``; may be an expanded view, so do not write to it.
         """
 
+    def debias(self, mean: Tensor) -> Tensor:
+        """Return the signal whose expected measurement is ``mean``: that itself, unless the noise has a bias.
+
+        Parameters
+        ----------
+        mean : Tensor
+            Any shape: averaged or denoised measurements.
+
+        Returns
+        -------
+        Tensor
+            Same shape.
+        """
+        return mean
+
 
 @dataclass(frozen=True)
 class Gaussian(NoiseModel):

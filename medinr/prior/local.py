@@ -12,6 +12,9 @@ from medinr.prior.denoiser import LocalDenoiser
 #: Width in pixels of the window, applied twice, over which the phase of a complex image is taken as smooth.
 PHASE_WINDOW = 9
 
+#: Turns and flips of a square grid.
+TURNS = 8
+
 
 @dataclass(frozen=True, eq=False)
 class LocalPrior:
@@ -41,7 +44,7 @@ class LocalPrior:
         level : float
             Standard deviation, in the unit of the image (per real and imaginary part).
         turn : int
-            Which of the eight turns and flips of the grid to denoise in: over the iterations of a solver the
+            Which of the `TURNS` turns and flips of the grid to denoise in: over the iterations of a solver the
             prior then has no preferred direction.
 
         Returns

@@ -11,11 +11,14 @@ Up to four phases, each a setting of its own:
    last closed-form head.
 
 Measurements held out of 1 to 3 decide when 2 and 3 stop. The published recipe (random head, Adam, a fixed number
-of steps) is phase 3 alone.
+of steps) is phase 3 alone. Without imitation and steps the prior and the measurement are alone, and no network is
+fitted: the default where it was measured to add nothing.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -30,7 +33,7 @@ from medinr.prior.local import LocalPrior
 from medinr.solve.imitate import ImitationSettings
 from medinr.solve.network_fit import NetworkFit, Split
 from medinr.solve.phases import Record, find_target, finish, imitate_targets
-from medinr.solve.plug_and_play import PlugAndPlaySettings
+from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
 from medinr.solve.stopping import StoppingSettings
@@ -132,6 +135,8 @@ def fit(
     ConfigError
         When there is nothing to imitate and no step to explain.
     """
+    if prior is not None and settings.planned(math.prod(problem.shape)) == 0:
+        return _without_network(problem, prior, settings, observer)
     generator = torch.Generator().manual_seed(settings.seed)
     split = Split(problem, problem.draw_held_out(settings.stopping.held_out, generator), settings.tv_weight)
     state = NetworkFit([split], trunk, length_scale, generator)
@@ -155,6 +160,22 @@ def fit(
     residual = split.residual(image)
     rows = tuple(record.rows[0])
     return Solution(image * problem.scale, reason, stopped_at, record.seconds(), residual, rows, asdict(settings))
+
+
+def _without_network(
+    problem: Problem,
+    prior: LocalPrior,
+    settings: FitSettings,
+    observer: Callable[[int, float, Tensor], None] | None,
+) -> Solution:
+    started = time.perf_counter()
+    image = plug_and_play(problem, prior, settings.guide)
+    seconds = time.perf_counter() - started
+    if observer is not None:
+        observer(0, seconds, image * problem.scale)
+    residual = Split(problem, torch.zeros_like(problem.data, dtype=torch.bool)).residual(image)
+    reason = "prior and measurement alone: fit.imitation.passes is 0, so no network was fitted"
+    return Solution(image * problem.scale, reason, 0, seconds, residual, (), asdict(settings))
 
 
 def _explain(state: NetworkFit, record: Record, settings: FitSettings, start: int) -> None:

@@ -174,12 +174,14 @@ def finish(
     guide : PlugAndPlaySettings
         Its last level is the last here too.
     turns : int
-        From a little above the noise down to that level.
+        From a little above the noise down to that level; none when the guide has none (`medinr.solve.direct`).
     error : float
         Standard deviation of what is wrong with the image, if known. Where `ABOVE_ERROR` times that lies above the
         level of the first turn, more turns lead down from it, at the guide's pace: a denoiser told too low a level
         keeps what is wrong.
     """
+    if guide.iterations == 0:
+        return plug_and_play(problem, prior, guide)
     noise = problem.pixel_noise()
     first = min(guide.first, 2 * guide.last * noise)
     start = min(guide.first, max(first, ABOVE_ERROR * error))

@@ -19,6 +19,7 @@ from torch import Tensor
 from medinr.errors import ConfigError
 from medinr.inr.precision import PRECISIONS, has_fast_bfloat16
 from medinr.prior.local import LocalPrior
+from medinr.solve.direct import denoise_once
 from medinr.solve.problem import Problem
 
 #: Conjugate gradients end when the gradient of the linear step has shrunk by this factor. Single-coil k-space,
@@ -33,6 +34,8 @@ class PlugAndPlaySettings:
     Attributes
     ----------
     iterations : int
+        0: the measurement is an image, and the prior looks at it once (`medinr.solve.direct`); nothing else here
+        matters then.
     first : float
         Noise level the first iteration assumes, for images scaled to about 0 to 1.
     last : float
@@ -58,9 +61,9 @@ class PlugAndPlaySettings:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.inner < 1 or min(self.first, self.last, self.strength) <= 0:
+        if self.iterations < 0 or self.inner < 1 or min(self.first, self.last, self.strength) <= 0:
             raise ConfigError(
-                "Plug-and-play wants iterations and inner of 1 or more, first, last and strength above 0; "
+                "Plug-and-play wants iterations of 0 or more, inner of 1 or more, first, last and strength above 0; "
                 f"got {self.iterations}, {self.inner}, {self.first}, {self.last}, {self.strength}."
             )
         if self.end not in ("measurement", "prior"):
@@ -143,7 +146,8 @@ def plug_and_play(
     fitted : Tensor of bool, shape of the data, optional
         Measurements to use; all by default.
     start : Tensor, shape (y, x), optional
-        Image in network units that the prior sees first; by default the measurement begins.
+        Image in network units that the prior sees first; by default the measurement begins. An image that is looked
+        at once has no use for it.
     observer : callable, optional
         Called with iteration and image; it returns nothing.
 
@@ -154,6 +158,11 @@ def plug_and_play(
     """
     if settings.precision == "auto" and has_fast_bfloat16(problem.data.device):
         prior = replace(prior, precision=torch.bfloat16)
+    if settings.iterations == 0:
+        image = denoise_once(problem, prior, fitted)
+        if observer is not None:
+            observer(0, image)
+        return image
     use = torch.ones_like(problem.data, dtype=torch.bool) if fitted is None else fitted
     levels = settings.levels(problem.pixel_noise())
     if start is None:

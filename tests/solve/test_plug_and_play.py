@@ -213,6 +213,6 @@ def test_levels_fall_geometrically_from_first_to_the_noise() -> None:
 
 def test_nonsense_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="iterations"):
-        PlugAndPlaySettings(iterations=0)
+        PlugAndPlaySettings(iterations=-1)
     with pytest.raises(ConfigError, match="'measurement' or 'prior'"):
         PlugAndPlaySettings(end="both")
