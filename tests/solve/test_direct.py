@@ -10,7 +10,7 @@ from medinr.operators import Gaussian, Identity, Poisson, Rician, cartesian_mask
 from medinr.solve.direct import denoise_once
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.imitate import ImitationSettings
-from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
+from medinr.solve.plug_and_play import PlugAndPlaySettings
 from medinr.solve.problem import Problem
 
 SIGMA = 0.08
