@@ -15,7 +15,7 @@ import torch
 from medinr.pipelines.assemble import assemble
 from medinr.pipelines.cells import WORK
 from medinr.pipelines.crew import Crew
-from medinr.pipelines.methods import METHODS, choose_methods
+from medinr.pipelines.methods import METHODS, choose_methods, unavailable
 from medinr.pipelines.record import versions
 from medinr.pipelines.units import Done, Unit
 
@@ -264,5 +264,7 @@ def _notes(todo: Plan) -> list[str]:
         notes.append(
             f"No evaluated scan or person is among those the trunks were trained on ({names}; by code and hash)."
         )
+    missed = {name for task in todo.tasks.values() for name in unavailable(task.config)}
+    notes.extend(f"{name} was left out: the package {METHODS[name].needs} is not installed." for name in sorted(missed))
     notes.append("Peers' weights and iterations are those of the task's configuration, one for all scans.")
     return notes

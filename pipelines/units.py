@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 from medinr.pipelines.cells import WORK, load_facts, prepare_cells, save_tensors
-from medinr.pipelines.methods import METHODS, Case
+from medinr.pipelines.methods import METHODS
+from medinr.pipelines.outcome import Case
 from medinr.pipelines.peak_memory import forget_peak, peak_since
 from medinr.pipelines.slices import Start, exported, open_trunk, problem_for
 from torch import Tensor
