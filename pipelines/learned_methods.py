@@ -8,8 +8,11 @@ import time
 from dataclasses import replace
 
 from medinr.pipelines.outcome import Case, Outcome
+from medinr.pipelines.slices import Start, naive_image
+from medinr.pipelines.taught import control_start, plain_input, task_unet
 from torch import Tensor
 
+from medinr.baselines.unet import improve
 from medinr.config import ReconstructConfig, load_config
 from medinr.errors import ConfigError
 from medinr.solve.fit import FitSettings, fit
@@ -23,17 +26,17 @@ LOOKS_AT_STEPS = 50
 
 def by_medinr(case: Case) -> Outcome:
     """The network and the prior, as the task's configuration says."""
-    return fitted(case, case.config.fit, case.config.trunk)
+    return fitted(case, case.config.fit, case.start(case.config.trunk))
 
 
 def by_strainer(case: Case) -> Outcome:
     """The published recipe from the task's trunk."""
-    return fitted(case, published_settings(case.config.fit.seed), case.config.trunk)
+    return fitted(case, published_settings(case.config.fit.seed), case.start(case.config.trunk))
 
 
 def by_siren(case: Case) -> Outcome:
     """The published recipe from random weights."""
-    return fitted(case, published_settings(case.config.fit.seed), "random")
+    return fitted(case, published_settings(case.config.fit.seed), case.start("random"))
 
 
 @functools.cache
@@ -46,8 +49,22 @@ def published_settings(seed: int) -> FitSettings:
     return replace(_published(), seed=seed)
 
 
-def fitted(case: Case, settings: FitSettings, trunk: str) -> Outcome:
-    begin, problem = case.start(trunk), case.problem
+def by_control(kind: str, case: Case) -> Outcome:
+    """The published recipe from a control trunk, see `control_start`."""
+    return fitted(case, published_settings(case.config.fit.seed), control_start(kind, case.config, case.folder))
+
+
+def by_unet(case: Case) -> Outcome:
+    """A U-Net on the plainest image; its training does not count as time, as that of trunks does not."""
+    network, scale = task_unet(case.config, case.folder), case.problem.scale
+    started = time.perf_counter()
+    image = improve(network, plain_input(naive_image(case.measurement, case.problem), scale)) * scale
+    return Outcome(image, time.perf_counter() - started)
+
+
+def fitted(case: Case, settings: FitSettings, begin: Start) -> Outcome:
+    """Fit a network from a start, with its curve."""
+    problem = case.problem
     seen: dict[int, float] = {}
 
     def look(step: int, seconds: float, image: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,9 +18,18 @@ from medinr.pipelines.classical_methods import (
     by_tv,
     by_wavelet,
 )
-from medinr.pipelines.learned_methods import by_medinr, by_plug_and_play, by_siren, by_strainer, published_settings
+from medinr.pipelines.learned_methods import (
+    by_control,
+    by_medinr,
+    by_plug_and_play,
+    by_siren,
+    by_strainer,
+    by_unet,
+    published_settings,
+)
 from medinr.pipelines.outcome import Case, Outcome
 from medinr.pipelines.slices import NAIVE_NAMES
+from medinr.pipelines.taught import control_settings, unet_settings
 
 from medinr.baselines.block_matching import EXTRA
 from medinr.config import ReconstructConfig
@@ -45,6 +55,8 @@ class Method:
         Left out unless asked for by name.
     trained : bool
         Whether it uses the task's trunk, and so must not see its training subjects.
+    taught : bool
+        Whether it learns from the train split of ``peer.training``, and so must not be judged on it.
     needs : str
         Optional library that it needs; without it the method is left out.
     """
@@ -55,6 +67,7 @@ class Method:
     suits: Callable[[ReconstructConfig], bool]
     slow: bool = False
     trained: bool = False
+    taught: bool = False
     needs: str = ""
 
     @property
@@ -73,6 +86,14 @@ def _kinds(*kinds: str) -> Callable[[ReconstructConfig], bool]:
 
 def _own(config: ReconstructConfig) -> dict[str, Any]:
     return {"trunk": config.trunk, "fit": asdict(config.fit)}
+
+
+def _control(kind: str, config: ReconstructConfig) -> dict[str, Any]:
+    return control_settings(config, kind) | {"fit": asdict(published_settings(config.fit.seed))}
+
+
+def _controllable(kind: str, config: ReconstructConfig) -> bool:
+    return config.trunk != "random" and (kind != "meta" or config.peer.meta_turns > 0)
 
 
 #: Names as in tables and files: letters, digits and hyphens.
@@ -153,6 +174,30 @@ METHODS: dict[str, Method] = {
         lambda config: {"fit": asdict(published_settings(config.fit.seed))},
         _kinds(*TASKS),
         slow=True,
+    ),
+    **{
+        name: Method(
+            words,
+            functools.partial(by_control, kind),
+            functools.partial(_control, kind),
+            functools.partial(_controllable, kind),
+            slow=True,
+            taught=kind in ("one", "meta"),
+        )
+        for name, kind, words in (
+            ("STRAINER-noise", "noise", "the published recipe from a trunk that has learned uniform noise"),
+            ("STRAINER-other", "other", "the published recipe from a trunk of another anatomy and modality"),
+            ("SIREN-one", "one", "the published recipe from a network that has learned one slice"),
+            ("Reptile", "meta", "the published recipe from a meta-learned trunk"),
+        )
+    },
+    "U-Net": Method(
+        "a U-Net from the plainest image to the truth, trained for the task (MONAI)",
+        by_unet,
+        unet_settings,
+        lambda config: config.peer.unet_steps > 0,
+        slow=True,
+        taught=True,
     ),
     "medinr": Method(
         "coordinate network and local prior from other people's scans",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from medinr.pipelines.slices import Start
 from torch import Tensor
@@ -26,6 +27,8 @@ class Case:
         Of the task.
     start : callable
         Opens a trunk by name.
+    folder : Path
+        Where what peers learn beforehand is kept.
     score : callable or None
         PSNR in dB of an image in the units of the problem, for curves; what it says reaches no method.
     """
@@ -34,6 +37,7 @@ class Case:
     problem: Problem
     config: ReconstructConfig
     start: Callable[[str], Start]
+    folder: Path
     score: Callable[[Tensor], float] | None = None
 
 

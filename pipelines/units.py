@@ -36,6 +36,9 @@ from medinr.measurement import Measurement
 from medinr.solve.problem import Problem
 from medinr.trunks.checkpoint import find_trunk
 
+#: Subfolder of what peers learn beforehand.
+TAUGHT = "taught"
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -105,7 +108,12 @@ class Bench:
                 return psnr(prepare(exported(measurement, image), cell.modality), judged, cell.peak)
 
             case = Case(
-                measurement, problem, task.config, self._start_for(cell.modality), score if self.curves else None
+                measurement,
+                problem,
+                task.config,
+                self._start_for(cell.modality),
+                self.folder / WORK / TAUGHT,
+                score if self.curves else None,
             )
             forget_peak()
             before = time.perf_counter()

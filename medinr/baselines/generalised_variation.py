@@ -61,7 +61,7 @@ def generalised_variation(
 
 def _solve(A: Any, y: Array, x: Array, weight: float, iterations: int, nonnegative: bool) -> Array:
     gap, bending = GradientGap(x.shape), FieldBending(x.shape)
-    parts = [gap, bending]
+    parts: list[Any] = [gap, bending]
     proxes = [GroupBall(tuple(gap.oshape), weight), GroupBall(tuple(bending.oshape), RATIO * weight)]
     norms = [4 * x.ndim + 1, 4 * x.ndim]
     positive = NonNegative(x.shape) if nonnegative else None

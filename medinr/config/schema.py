@@ -82,6 +82,12 @@ class PeerSettings:
         Filter strength of non-local means (denoising), in units of the noise; 0 leaves it out.
     bm3d_strength : float
         Noise level that BM3D assumes (denoising), in units of the noise; 0 leaves it out.
+    training : str
+        Manifest whose train split peers learn from that learn at all (U-Net, SIREN-one, Reptile).
+    meta_turns : int
+        Images that Reptile looks at, one after another; 0 leaves it out.
+    unet_steps : int
+        Training steps of the U-Net; 0 leaves it out.
     """
 
     tv_weight: float = 1.0
@@ -93,10 +99,14 @@ class PeerSettings:
     sirt_iterations: int = 100
     nlm_strength: float = 0.6
     bm3d_strength: float = 0.95
+    training: str = "excerpts"
+    meta_turns: int = 300
+    unet_steps: int = 500
 
     def __post_init__(self) -> None:
         weights = (self.tgv_weight, self.wavelet_weight, self.nlm_strength, self.bm3d_strength)
-        if min(*weights, self.linear_iterations, self.sirt_iterations) < 0 or self.wavelet_iterations < 1:
+        counts = (self.linear_iterations, self.sirt_iterations, self.meta_turns, self.unet_steps)
+        if min(*weights, *counts) < 0 or self.wavelet_iterations < 1:
             raise ConfigError(
                 "Weights and iterations of peers cannot be negative (peer.wavelet_iterations: 1 or more)."
             )
