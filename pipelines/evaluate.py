@@ -15,15 +15,16 @@ import torch
 from medinr.pipelines.assemble import assemble
 from medinr.pipelines.cells import WORK
 from medinr.pipelines.crew import Crew
-from medinr.pipelines.methods import METHODS, choose_methods
+from medinr.pipelines.methods import METHODS, choose_methods, unavailable
 from medinr.pipelines.record import versions
+from medinr.pipelines.taught import training_manifest
 from medinr.pipelines.units import Done, Unit
 
 from medinr.config import EvaluateConfig
 from medinr.config.protocol import NamedTask, load_task
 from medinr.data.simulate import TASK_MODALITY
 from medinr.errors import ConfigError, ManifestError, OutputExistsError
-from medinr.evaluate.leakage import refuse_leakage
+from medinr.evaluate.leakage import refuse_leakage, refuse_taught
 from medinr.evaluate.requirements import Requirement, parse_requirement
 from medinr.evaluate.results import FORMAT, Results, read_facts, write_facts
 from medinr.io.claims import sweep, wait_for_claim
@@ -99,6 +100,9 @@ def plan(manifest: Manifest, config: EvaluateConfig, *, near: Path | None = None
         trunk = tasks[name].config.trunk
         if trunk != "random" and any(METHODS[method].trained for method in methods[name]):
             refuse_leakage(read_card(find_trunk(trunk)), row.subject, row.sha256, row.path)
+        if any(METHODS[method].taught for method in methods[name]):
+            own = tasks[name].config
+            refuse_taught(training_manifest(own), own.peer.training, row)
     return Plan(tasks, methods, scans, tuple(parse_requirement(text, methods) for text in require))
 
 
@@ -264,5 +268,7 @@ def _notes(todo: Plan) -> list[str]:
         notes.append(
             f"No evaluated scan or person is among those the trunks were trained on ({names}; by code and hash)."
         )
+    missed = {name for task in todo.tasks.values() for name in unavailable(task.config)}
+    notes.extend(f"{name} was left out: the package {METHODS[name].needs} is not installed." for name in sorted(missed))
     notes.append("Peers' weights and iterations are those of the task's configuration, one for all scans.")
     return notes

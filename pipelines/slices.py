@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,12 +114,14 @@ def naive_image(measurement: Measurement, problem: Problem) -> Tensor:
     return plain_image(measurement, problem.data, problem.operator)
 
 
-def tv_image(problem: Problem, weight: float, iterations: int) -> Tensor:
-    """The total-variation peer, in the units of the image."""
+def tv_image(
+    problem: Problem, weight: float, iterations: int, method: Callable[..., Tensor] = total_variation
+) -> Tensor:
+    """The total-variation peer, or `generalised_variation`, in the units of the image."""
     if isinstance(problem.noise, Rician):
-        return denoise_magnitude(problem.data, problem.noise, weight, iterations=iterations)
+        return denoise_magnitude(problem.data, problem.noise, weight, iterations=iterations, method=method)
     _, precision = problem.noise.surrogate(problem.data, problem.data)
-    return total_variation(
+    return method(
         problem.data,
         problem.operator,
         weight,

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 from medinr.pipelines.cells import WORK, load_facts, prepare_cells, save_tensors
-from medinr.pipelines.methods import METHODS, Case
+from medinr.pipelines.methods import METHODS
+from medinr.pipelines.outcome import Case
 from medinr.pipelines.peak_memory import forget_peak, peak_since
 from medinr.pipelines.slices import Start, exported, open_trunk, problem_for
 from torch import Tensor
@@ -34,6 +35,9 @@ from medinr.io.measurement import read_measurement
 from medinr.measurement import Measurement
 from medinr.solve.problem import Problem
 from medinr.trunks.checkpoint import find_trunk
+
+#: Subfolder of what peers learn beforehand.
+TAUGHT = "taught"
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,12 @@ class Bench:
                 return psnr(prepare(exported(measurement, image), cell.modality), judged, cell.peak)
 
             case = Case(
-                measurement, problem, task.config, self._start_for(cell.modality), score if self.curves else None
+                measurement,
+                problem,
+                task.config,
+                self._start_for(cell.modality),
+                self.folder / WORK / TAUGHT,
+                score if self.curves else None,
             )
             forget_peak()
             before = time.perf_counter()

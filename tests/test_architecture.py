@@ -26,7 +26,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 #: Libraries that only some files may know of: everything else stays usable without them.
 KEEPERS = {
-    "monai": ("medinr/data/*.py", "medinr/evaluate/conventions.py"),
+    "monai": ("medinr/data/*.py", "medinr/evaluate/conventions.py", "medinr/baselines/unet.py"),
     "pydicom": ("medinr/io/dicom*.py",),
     "highdicom": ("medinr/io/dicom*.py",),
     "nibabel": ("medinr/io/nifti.py",),

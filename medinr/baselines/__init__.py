@@ -1,5 +1,6 @@
 """What a reader would use instead, through other libraries."""
 
+from medinr.baselines.generalised_variation import generalised_variation
 from medinr.baselines.naive import interpolate, naive
 from medinr.baselines.rician import denoise_magnitude
 from medinr.baselines.total_variation import total_variation
@@ -10,6 +11,7 @@ __all__ = [
     "Trial",
     "Tuning",
     "denoise_magnitude",
+    "generalised_variation",
     "interpolate",
     "naive",
     "to_sigpy",

@@ -1,6 +1,8 @@
-"""Total variation for magnitude images, whose noise is Rician and lifts the dark parts."""
+"""Total variation and its like for magnitude images, whose noise is Rician and lifts the dark parts."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -8,7 +10,14 @@ from medinr.baselines.total_variation import total_variation
 from medinr.operators import Identity, Rician
 
 
-def denoise_magnitude(magnitude: Tensor, noise: Rician, weight: float, *, iterations: int = 200) -> Tensor:
+def denoise_magnitude(
+    magnitude: Tensor,
+    noise: Rician,
+    weight: float,
+    *,
+    iterations: int = 200,
+    method: Callable[..., Tensor] = total_variation,
+) -> Tensor:
     """Denoise the magnitude by total variation, then take away the Rician bias.
 
     Denoising estimates the mean of the magnitude, not the signal; in air that mean is ``1.25 sigma``.
@@ -22,6 +31,8 @@ def denoise_magnitude(magnitude: Tensor, noise: Rician, weight: float, *, iterat
     weight : float
         Dimensionless, as in `total_variation` with ``precision = 1 / sigma^2``.
     iterations : int
+    method : callable
+        `total_variation`, or `generalised_variation`, which is called the same way.
 
     Returns
     -------
@@ -29,5 +40,5 @@ def denoise_magnitude(magnitude: Tensor, noise: Rician, weight: float, *, iterat
         At or above zero.
     """
     operator = Identity(magnitude.shape[-2:])
-    smooth = total_variation(magnitude, operator, weight * noise.sigma, iterations=iterations)
+    smooth = method(magnitude, operator, weight * noise.sigma, iterations=iterations)
     return noise.debias(smooth)

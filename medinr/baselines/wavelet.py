@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medinr.baselines.total_variation import _norm_above
+from medinr.baselines.regularised import norm_above
 from medinr.operators.adapters import to_sigpy
 from medinr.operators.base import LinearOperator
 
@@ -51,7 +51,7 @@ def wavelet_sparsity(
     start = operator.H(data)
     if not bool(start.abs().max() > 0):
         return torch.zeros_like(start)
-    size = _norm_above(operator, start)
+    size = norm_above(operator, start)
     A, y = to_sigpy(operator), data.detach().resolve_conj().numpy()
     transform = sigpy.linop.Wavelet(tuple(start.shape), wave_name=WAVELET)
     x = np.ascontiguousarray(start.detach().resolve_conj().numpy()) / np.asarray(size**2, start.real.numpy().dtype)

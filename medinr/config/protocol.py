@@ -61,6 +61,12 @@ PROTOCOL: dict[str, ProtocolTask] = {
     ),
     "ct_sparse_60": _simulation("ct", "sparse-view CT, 60 parallel views, 1e5 photons", views=60, photons=1e5),
     "ct_sparse_30": _simulation("ct", "sparse-view CT, 30 parallel views, 1e5 photons", views=30, photons=1e5),
+    "ct_sparse_60_fan": _simulation(
+        "ct", "sparse-view CT, 60 fan views, 1e5 photons", views=60, photons=1e5, geometry="fan"
+    ),
+    "ct_sparse_30_fan": _simulation(
+        "ct", "sparse-view CT, 30 fan views, 1e5 photons", views=30, photons=1e5, geometry="fan"
+    ),
     "ct_lowdose": _simulation("ct", "low-dose CT, 360 parallel views, 1e4 photons", views=360, photons=1e4),
 }
 

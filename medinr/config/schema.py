@@ -68,7 +68,9 @@ class PeerSettings:
     tv_weight : float
         Weight of total variation, in the same scaled units as the fit; 0 leaves TV out.
     iterations : int
-        Of total variation.
+        Of total variation, and of its generalisation.
+    tgv_weight : float
+        Weight of total generalised variation, as TV's, with its iterations; 0 leaves it out.
     wavelet_weight : float
         Weight of the 1-norm of wavelet coefficients, in units of the noise; 0 leaves wavelets out.
     wavelet_iterations : int
@@ -78,19 +80,33 @@ class PeerSettings:
         Of SIRT (CT); 0 leaves it out.
     nlm_strength : float
         Filter strength of non-local means (denoising), in units of the noise; 0 leaves it out.
+    bm3d_strength : float
+        Noise level that BM3D assumes (denoising), in units of the noise; 0 leaves it out.
+    training : str
+        Manifest whose train split peers learn from that learn at all (U-Net, SIREN-one, Reptile).
+    meta_turns : int
+        Images that Reptile looks at, one after another; 0 leaves it out.
+    unet_steps : int
+        Training steps of the U-Net; 0 leaves it out.
     """
 
     tv_weight: float = 1.0
     iterations: int = 200
+    tgv_weight: float = 1.0
     wavelet_weight: float = 1.2
     wavelet_iterations: int = 100
     linear_iterations: int = 12
     sirt_iterations: int = 100
     nlm_strength: float = 0.6
+    bm3d_strength: float = 0.95
+    training: str = "excerpts"
+    meta_turns: int = 300
+    unet_steps: int = 500
 
     def __post_init__(self) -> None:
-        numbers = (self.wavelet_weight, self.linear_iterations, self.sirt_iterations, self.nlm_strength)
-        if min(numbers) < 0 or self.wavelet_iterations < 1:
+        weights = (self.tgv_weight, self.wavelet_weight, self.nlm_strength, self.bm3d_strength)
+        counts = (self.linear_iterations, self.sirt_iterations, self.meta_turns, self.unet_steps)
+        if min(*weights, *counts) < 0 or self.wavelet_iterations < 1:
             raise ConfigError(
                 "Weights and iterations of peers cannot be negative (peer.wavelet_iterations: 1 or more)."
             )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medinr.data.acquisition import noise_for, operator_for
-from medinr.errors import ConfigError, UnitError
+from medinr.errors import ConfigError, GeometryError, UnitError
 from medinr.measurement import TASKS, Measurement
 from medinr.operators import birdcage_maps, cartesian_mask
 from medinr.units import HU_VACUUM, attenuation_from_hu
@@ -19,6 +19,9 @@ from medinr.volume import Volume
 
 #: Modality each task's physics belongs to.
 TASK_MODALITY = {"denoise": "MR", "superres": "MR", "kspace": "MR", "ct": "CT"}
+
+#: Beams of a CT scanner in one plane.
+GEOMETRIES = ("parallel", "fan")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,12 @@ class SimulationSettings:
     phase : float
         ``kspace``: peak of the smooth synthetic phase in radians (magnitude scans carry none of their own).
     views, photons : int, float
-        ``ct``: parallel projections over 180 degrees, photons per unattenuated ray.
+        ``ct``: projections, evenly over half a turn (parallel) or a full one (fan); photons per unattenuated ray.
+    geometry : {"parallel", "fan"}
+        ``ct``: of the beam; the fan's detector is straight.
+    source_origin, source_detector : float
+        ``ct`` with a fan: distance of the source to the axis of rotation and to the detector in mm. The defaults are
+        those of a common body scanner (GE LightSpeed VCT).
     seed : int
     """
 
@@ -54,6 +62,9 @@ class SimulationSettings:
     phase: float = 1.5
     views: int = 60
     photons: float = 1e5
+    geometry: str = "parallel"
+    source_origin: float = 541.0
+    source_detector: float = 949.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,6 +72,13 @@ class SimulationSettings:
             raise ConfigError(
                 "noise_level must be 0 or more; factor, coils and views at least 1; photons positive; got "
                 f"{self.noise_level}, {self.factor}, {self.coils}, {self.views}, {self.photons}."
+            )
+        if self.geometry not in GEOMETRIES:
+            raise ConfigError(f"geometry {self.geometry!r} is not one of {', '.join(GEOMETRIES)}.")
+        if not 0 < self.source_origin <= self.source_detector:
+            raise ConfigError(
+                "The source is source_origin mm from the axis of rotation and source_detector mm, which is more, from "
+                f"the detector; got {self.source_origin} and {self.source_detector}."
             )
 
 
@@ -100,7 +118,7 @@ def draw_parameters(task: str, scan: Volume, level: float, settings: SimulationS
         Plain values, to be stored with the measurement.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    _, y, x = scan.shape
+    lines = scan.shape[1]
     common: dict[str, Any] = {"simulated": True, "seed": settings.seed, "settings": asdict(settings)}
     if task == "denoise":
         return common | {"noise": "rician", "sigma": settings.noise_level * level}
@@ -113,7 +131,7 @@ def draw_parameters(task: str, scan: Volume, level: float, settings: SimulationS
             "factor": settings.factor,
         }
     if task == "kspace":
-        mask = cartesian_mask(y, settings.acceleration, settings.centre_fraction, settings.mask, settings.seed)
+        mask = cartesian_mask(lines, settings.acceleration, settings.centre_fraction, settings.mask, settings.seed)
         coefficients = (torch.rand(6, generator=generator) * 2 - 1) * (settings.phase / 2)
         return common | {
             "noise": "gaussian",
@@ -122,14 +140,32 @@ def draw_parameters(task: str, scan: Volume, level: float, settings: SimulationS
             "phase": coefficients.tolist(),
             "coils": settings.coils,
         }
+    return common | {"noise": "poisson", "photons": settings.photons} | _projection_facts(scan, settings)
+
+
+def _projection_facts(scan: Volume, settings: SimulationSettings) -> dict[str, Any]:
+    """Views and detector: elements as wide as a pixel (a fan's, on the axis), as many as see the whole image."""
+    _, y, x = scan.shape
     dy, dx = scan.spacing[1], scan.spacing[0]
-    spacing = min(dy, dx)
-    return common | {
-        "noise": "poisson",
-        "photons": settings.photons,
-        "angles": (torch.arange(settings.views, dtype=torch.float64) * (math.pi / settings.views)).tolist(),
-        "detector_spacing": spacing,
-        "detector_count": math.ceil(math.hypot(y * dy, x * dx) / spacing) + 1,
+    pitch, diagonal = min(dy, dx), math.hypot(y * dy, x * dx)
+    turn = math.pi
+    facts: dict[str, Any] = {"geometry": settings.geometry}
+    if settings.geometry == "fan":
+        source, magnified = settings.source_origin, settings.source_detector
+        if source <= diagonal / 2:
+            raise GeometryError(
+                f"A source {source:g} mm from the axis is inside the image's circle of radius {diagonal / 2:.0f} mm. "
+                "Set simulation.source_origin and source_detector to larger distances."
+            )
+        turn = 2 * math.pi
+        pitch *= magnified / source
+        # Where the tangents to the image's circle meet the straight detector.
+        diagonal = 2 * magnified * math.tan(math.asin(diagonal / 2 / source))
+        facts |= {"source_origin": source, "source_detector": magnified}
+    return facts | {
+        "angles": (torch.arange(settings.views, dtype=torch.float64) * (turn / settings.views)).tolist(),
+        "detector_spacing": pitch,
+        "detector_count": math.ceil(diagonal / pitch) + 1,
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from medinr.errors import LeakageError
+from medinr.io.manifest import Manifest, ManifestRow
 from medinr.trunks.checkpoint import TrunkCard
 
 
@@ -19,12 +22,38 @@ def refuse_leakage(card: TrunkCard, subject: str, sha256: str, scan: str) -> Non
     scan : str
         Named in the error.
     """
-    if sha256 and sha256 in card.scan_hashes:
-        why = "this very scan is among its training scans"
-    elif subject and subject in card.subjects:
-        why = f"subject {subject} is among its training subjects"
-    else:
-        return
-    raise LeakageError(
-        f"{scan} cannot be evaluated with trunk {card.name!r}: {why}. Use a scan of another person or another trunk."
-    )
+    seen = _seen(card.subjects, card.scan_hashes, subject, sha256)
+    if seen:
+        raise LeakageError(
+            f"{scan} cannot be evaluated with trunk {card.name!r}: {seen}. "
+            "Use a scan of another person or another trunk."
+        )
+
+
+def refuse_taught(manifest: Manifest, name: str, row: ManifestRow) -> None:
+    """Raise `LeakageError` when peers would be judged on a scan, or a person, that they learn from.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What they learn from.
+    name : str
+        Of that manifest, for the error.
+    row : ManifestRow
+        Of the scan to be evaluated.
+    """
+    subjects, hashes = ({getattr(one, field) for one in manifest} for field in ("subject", "sha256"))
+    seen = _seen(subjects, hashes, row.subject, row.sha256)
+    if seen:
+        raise LeakageError(
+            f"{row.path} cannot be evaluated with peers taught by manifest {name!r}: {seen}. "
+            "Use a scan of another person or another manifest (peer.training)."
+        )
+
+
+def _seen(subjects: Collection[str], hashes: Collection[str], subject: str, sha256: str) -> str:
+    if sha256 and sha256 in hashes:
+        return "this very scan is among its training scans"
+    if subject and subject in subjects:
+        return f"subject {subject} is among its training subjects"
+    return ""

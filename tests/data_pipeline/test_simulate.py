@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from medinr.data.acquisition import group_axis, intensity_scale, noise_for, operator_for, protected_groups
+from medinr.data.acquisition import (
+    group_axis,
+    intensity_scale,
+    noise_for,
+    operator_for,
+    plain_image,
+    protected_groups,
+)
 from medinr.data.simulate import SimulationSettings, images_for, simulate, smooth_phase
-from medinr.errors import ConfigError, UnitError
+from medinr.errors import ConfigError, GeometryError, UnitError
 from medinr.measurement import TASKS, Measurement
-from medinr.operators import Gaussian, Rician, TransmissionPoisson
+from medinr.operators import FanBeam, Gaussian, Rician, TransmissionPoisson
 from medinr.units import MU_WATER
 
 SETTINGS = SimulationSettings(views=9)
@@ -160,6 +167,47 @@ def test_detector_covers_the_diagonal_and_angles_half_a_turn(scans):
     assert facts["angles"] == pytest.approx([k * math.pi / 12 for k in range(12)])
     assert facts["detector_spacing"] == pytest.approx(0.8)
     assert facts["detector_count"] * 0.8 >= math.hypot(36 * 0.8, 30 * 0.9)
+
+
+def test_a_fan_turns_fully_and_sees_the_whole_image(scans):
+    measurement = _simulate(scans, "ct", views=12, geometry="fan", source_origin=60.0, source_detector=90.0)
+    facts = measurement.parameters
+    assert facts["angles"] == pytest.approx([k * math.pi / 6 for k in range(12)])
+    # A pixel's width on the axis of rotation, one and a half on the detector.
+    assert facts["detector_spacing"] == pytest.approx(0.8 * 1.5)
+    projector = operator_for(measurement)
+    assert isinstance(projector, FanBeam)
+    assert (projector.source_origin, projector.source_detector) == (60.0, 90.0)
+    radius = math.hypot(36 * 0.8, 30 * 0.9) / 2
+    assert 60.0 * math.sin(projector.half_fan) >= radius
+    # And not much more than the whole: one element to spare on either side.
+    outermost = projector.offsets[-1] - 2 * projector.detector_spacing
+    assert 60.0 * math.sin(math.atan(float(outermost) / 90.0)) < radius
+    assert torch.equal(measurement.data, _simulate(scans, "ct", **facts["settings"]).data)
+
+
+def test_filtered_backprojection_and_scale_suit_a_fan(scans):
+    body = replace(scans["CT"], array=np.full_like(scans["CT"].array, -1000.0))
+    y, x = np.mgrid[:36, :30]
+    body.array[:, np.hypot((y - 17.5) * 0.8, (x - 14.5) * 0.9) < 9] = 0.0
+    settings = replace(SETTINGS, views=180, photons=1e7, geometry="fan", source_origin=60.0, source_detector=90.0)
+    measurement = simulate("ct", body, settings)
+    operator = operator_for(measurement)
+    image = plain_image(measurement, measurement.data[1], operator)
+    assert float(image[14:22, 11:19].mean()) == pytest.approx(MU_WATER, rel=0.02)
+    assert abs(float(image[:3, :3].mean())) < 0.05 * MU_WATER
+    assert intensity_scale(measurement, measurement.data[1], operator) == MU_WATER
+
+
+def test_a_fan_that_cannot_be_is_refused(scans):
+    with pytest.raises(ConfigError, match="geometry 'cone' is not one of parallel, fan"):
+        replace(SETTINGS, geometry="cone")
+    with pytest.raises(ConfigError, match=r"got 900\.0 and 541\.0"):
+        replace(SETTINGS, source_origin=900.0, source_detector=541.0)
+    with pytest.raises(
+        GeometryError, match=r"15 mm from the axis is inside .* radius 20 mm.*simulation\.source_origin"
+    ):
+        _simulate(scans, "ct", geometry="fan", source_origin=15.0, source_detector=40.0)
 
 
 def test_ct_sees_attenuation_and_nothing_below_vacuum(scans):

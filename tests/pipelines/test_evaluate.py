@@ -1,10 +1,15 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from medinr.pipelines.methods import METHODS, choose_methods
 from medinr.pipelines.units import Bench
 
+from medinr.config import ReconstructConfig, load_config
+from medinr.config.protocol import PROTOCOL, load_task
+from medinr.errors import ConfigError
 from medinr.evaluate.results import Results
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, write_manifest
@@ -17,7 +22,8 @@ trunk: {trunk}
 fit: {{imitation: {{passes: 1}}, guide: {{iterations: 2}}, finish: 2}}
 peer: {{tv_weight: 1.0, iterations: 5}}
 """
-METHODS = ("noisy", "NLM", "TV", "wavelet", "plug-and-play", "medinr")
+BM3D = ("BM3D",) if METHODS["BM3D"].available else ()
+COMPARED = ("noisy", "NLM", *BM3D, "TV", "TGV", "wavelet", "plug-and-play", "medinr")
 TIMES = ["seconds", "peak_memory_mb"]
 
 
@@ -52,8 +58,8 @@ def test_every_method_slice_and_scan_is_scored(evaluate, bench):
     assert found.code == 0
     results = Results.read(bench / "out")
     rows = results.table
-    assert len(rows) == len(METHODS) * 2 * 2 * 10
-    assert set(rows["method"]) == set(METHODS)
+    assert len(rows) == len(COMPARED) * 2 * 2 * 10
+    assert set(rows["method"]) == set(COMPARED)
     assert set(rows["subject"]) == {"s1", "s2"}
     # Two slices of those that the manifest names.
     assert set(rows["slice"]) <= {1, 2, 3}
@@ -64,8 +70,8 @@ def test_every_method_slice_and_scan_is_scored(evaluate, bench):
     assert (rows["seconds"] > 0).all()
     assert (rows["peak_memory_mb"] > 50).all()
     assert rows.groupby("method")["settings_hash"].nunique().eq(1).all()
-    assert "1/24" in found.out
-    assert "24/24" in found.out
+    assert f"1/{4 * len(COMPARED)}" in found.out
+    assert f"{4 * len(COMPARED)}/{4 * len(COMPARED)}" in found.out
     assert "results.csv" in found.out
     assert "not decided by these 2 patients" in found.out
 
@@ -232,3 +238,34 @@ def test_evaluation_json_is_plain(evaluate, bench):
     facts = json.loads((bench / "out" / "evaluation.json").read_text())
     assert facts["format"] == "medinr-evaluation-2"
     assert {"settings", "versions", "seed", "tasks", "methods", "notes"} <= set(facts)
+
+
+def test_a_method_without_its_library_is_left_out_or_refused_by_name(evaluate, bench, monkeypatch):
+    monkeypatch.setitem(METHODS, "BM3D", replace(METHODS["BM3D"], needs="no_such_library"))
+    config = load_config(ReconstructConfig, "denoise")
+    assert "BM3D" not in choose_methods(config, ())
+    assert "NLM" in choose_methods(config, ())
+    with pytest.raises(ConfigError, match=r"BM3D needs the package no_such_library.*medinr\[peers-noncommercial\]"):
+        choose_methods(config, ("bm3d", "TV"))
+    # Other tasks do not miss it.
+    assert choose_methods(load_config(ReconstructConfig, "ct"), ("bm3d", "TV")) == ("TV",)
+    assert evaluate("--methods", "noisy").code == 0
+    notes = json.loads((bench / "out" / "evaluation.json").read_text())["notes"]
+    assert "BM3D was left out: the package no_such_library is not installed." in notes
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_every_task_of_the_protocol_has_its_peers(name):
+    task = load_task(name)
+    names = set(choose_methods(task.config, ()))
+    assert {"TV", "TGV", "plug-and-play", "medinr"} <= names
+    wanted = {
+        "denoise": {"noisy", "NLM", "wavelet"},
+        "superres": {"bicubic", "least-squares", "wavelet"},
+        "kspace": {"zero-filled", "wavelet"},
+        "ct": {"FBP", "SIRT", "least-squares"},
+    }[task.kind]
+    assert wanted <= names
+    # SENSE and L1-ESPIRiT, where there are coils.
+    assert ("least-squares" in names) == (task.kind in ("superres", "ct") or task.config.simulation.coils > 1)
+    assert task.config.simulation.geometry == ("fan" if name.endswith("_fan") else "parallel")

@@ -1,0 +1,128 @@
+"""Methods that start from a trunk or believe a prior, each on one slice."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from dataclasses import replace
+
+from medinr.pipelines.outcome import Case, Outcome
+from medinr.pipelines.slices import Start, naive_image
+from medinr.pipelines.taught import control_start, plain_input, task_unet
+from torch import Tensor
+
+from medinr.baselines.unet import improve
+from medinr.config import ReconstructConfig, load_config
+from medinr.errors import ConfigError
+from medinr.solve.fit import FitSettings, fit
+from medinr.solve.phases import LOOKS
+from medinr.solve.plug_and_play import plug_and_play
+from medinr.solve.problem import Problem
+
+#: Points of the curve of a fit that is moved by the measurement.
+LOOKS_AT_STEPS = 50
+
+
+def by_medinr(case: Case) -> Outcome:
+    """The network and the prior, as the task's configuration says."""
+    return fitted(case, case.config.fit, case.start(case.config.trunk))
+
+
+def by_strainer(case: Case) -> Outcome:
+    """The published recipe from the task's trunk."""
+    return fitted(case, published_settings(case.config.fit.seed), case.start(case.config.trunk))
+
+
+def by_siren(case: Case) -> Outcome:
+    """The published recipe from random weights."""
+    return fitted(case, published_settings(case.config.fit.seed), case.start("random"))
+
+
+@functools.cache
+def _published() -> FitSettings:
+    return load_config(ReconstructConfig, "published_recipe").fit
+
+
+def published_settings(seed: int) -> FitSettings:
+    """The published recipe: random head, Adam 1e-4, 2000 steps, no prior and no stop."""
+    return replace(_published(), seed=seed)
+
+
+def by_control(kind: str, case: Case) -> Outcome:
+    """The published recipe from a control trunk, see `control_start`."""
+    return fitted(case, published_settings(case.config.fit.seed), control_start(kind, case.config, case.folder))
+
+
+def by_unet(case: Case) -> Outcome:
+    """A U-Net on the plainest image; its training does not count as time, as that of trunks does not."""
+    network, scale = task_unet(case.config, case.folder), case.problem.scale
+    started = time.perf_counter()
+    image = improve(network, plain_input(naive_image(case.measurement, case.problem), scale)) * scale
+    return Outcome(image, time.perf_counter() - started)
+
+
+def fitted(case: Case, settings: FitSettings, begin: Start) -> Outcome:
+    """Fit a network from a start, with its curve."""
+    problem = case.problem
+    seen: dict[int, float] = {}
+
+    def look(step: int, seconds: float, image: Tensor) -> None:
+        if case.score is not None:
+            seen[step] = case.score(image)
+
+    # Where the fit looks at its own residuals, so that both are known at the same steps.
+    taught = settings.imitation.steps(math.prod(problem.shape))
+    solution = fit(
+        problem,
+        begin.trunk,
+        begin.length_scale,
+        settings,
+        prior=begin.prior,
+        observer=look if case.score is not None else None,
+        observe_every=max(1, taught // LOOKS if taught else settings.steps // LOOKS_AT_STEPS),
+    )
+    rows = [step for step in solution.steps if step.step in seen]
+    curve = {
+        "seconds": [row.seconds for row in rows],
+        "psnr": [seen[row.step] for row in rows],
+        "residual": [row.residual for row in rows],
+    }
+    if case.score is not None:
+        last = (solution.seconds, case.score(solution.image), solution.residual)
+        for key, value in zip(("seconds", "psnr", "residual"), last, strict=True):
+            curve[key].append(value)
+    return Outcome(solution.image, solution.seconds, solution.stopped_at, solution.reason, curve)
+
+
+def by_plug_and_play(case: Case) -> Outcome:
+    """The local prior and the measurement in turns, without a network."""
+    problem, settings = case.problem, case.config.fit.guide
+    prior = case.start(case.config.trunk).prior
+    if prior is None:
+        raise ConfigError(f"Trunk {case.config.trunk!r} has no local prior, and plug-and-play nothing to play with.")
+    curve: dict[str, list[float]] = {"seconds": [], "psnr": [], "residual": []}
+    started, looking = time.perf_counter(), 0.0
+
+    def look(turn: int, image: Tensor) -> None:
+        nonlocal looking
+        if case.score is None:
+            return
+        before = time.perf_counter()
+        curve["seconds"].append(before - started - looking)
+        curve["psnr"].append(case.score(image * problem.scale))
+        curve["residual"].append(_residual(problem, image))
+        looking += time.perf_counter() - before
+
+    image = plug_and_play(problem, prior, settings, observer=look) * problem.scale
+    seconds = time.perf_counter() - started - looking
+    return Outcome(image, seconds, settings.iterations, f"all {settings.iterations} turns were done", curve)
+
+
+def _residual(problem: Problem, image: Tensor) -> float:
+    """Whitened root-mean-square residual of an image in network units."""
+    target, precision = problem.noise.surrogate(problem.data, problem.data)
+    gap = (target - problem.predict(image)).abs().square() * precision
+    used = precision.expand(gap.shape) > 0
+    parts = 2 if problem.data.is_complex() else 1
+    return float((gap[used].mean() / parts).sqrt())

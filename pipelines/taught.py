@@ -1,0 +1,152 @@
+"""What peers learn before they are compared: control trunks and a U-Net, made when first needed and kept in a folder.
+
+All from the train split of one manifest, with fixed seeds: a second evaluation makes the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from medinr.pipelines.cells import seeded
+from medinr.pipelines.measure import measure_slices
+from medinr.pipelines.slices import Start, naive_image, open_trunk, problem_for
+from torch import Tensor, nn
+
+from medinr.baselines.meta_trunk import meta_trunk
+from medinr.baselines.unet import train_unet, untrained_unet
+from medinr.config import ReconstructConfig, find_manifest
+from medinr.data.dataset import load_training_slices
+from medinr.data.simulate import TASK_MODALITY
+from medinr.inr.coordinates import plane_coordinates
+from medinr.inr.network import Trunk
+from medinr.inr.pretrain import PretrainSettings, pretrain
+from medinr.io.claims import wait_for_claim
+from medinr.io.manifest import Manifest, read_manifest
+from medinr.io.scan import read_scan
+from medinr.tensors import read_tensors, write_tensors
+from medinr.trunks.checkpoint import TrunkCard, find_trunk, read_card
+from medinr.units import attenuation_from_hu
+
+#: Trunks of another anatomy, by the modality of the scan.
+OTHER = {"MR": "chest_ct", "CT": "brain_mr"}
+
+#: Training steps of the trunks of noise and of one slice, as many as of those that ship.
+TRUNK_STEPS = 500
+
+#: Training slices per scan of trunks; noise images of the noise trunk; measurements drawn of each slice for the U-Net.
+PER_SCAN, NOISE_IMAGES, DRAWS = 2, 16, 3
+
+
+def training_manifest(config: ReconstructConfig) -> Manifest:
+    """The rows that peers learn from: the train split of ``peer.training``, of the task's modality."""
+    manifest: Manifest = read_manifest(find_manifest(config.peer.training))
+    return manifest.select(split="train", modality=TASK_MODALITY[config.task])
+
+
+def control_settings(config: ReconstructConfig, kind: str) -> dict[str, Any]:
+    """What a control trunk depends on, beside the trunk whose architecture and grid it has."""
+    facts: dict[str, Any] = {"control": kind, "trunk": config.trunk}
+    if kind in ("one", "meta"):
+        facts["training"] = config.peer.training
+    if kind == "meta":
+        facts["turns"] = config.peer.meta_turns
+    return facts
+
+
+def control_start(kind: str, config: ReconstructConfig, folder: Path) -> Start:
+    """Open a control trunk: the task's trunk in all but what it learned.
+
+    Parameters
+    ----------
+    kind : {"noise", "one", "meta", "other"}
+        Of uniform noise; of one slice; meta-learned; the shipped trunk of another anatomy, as it is.
+    config : ReconstructConfig
+        Of the task; its trunk is no random one.
+    folder : Path
+        Where it is kept.
+    """
+    card = read_card(find_trunk(config.trunk))
+    if kind == "other":
+        other = OTHER[card.modality]
+        start: Start = open_trunk(other, read_card(find_trunk(other)).modality)
+        return start
+    facts = control_settings(config, kind) | {"architecture": asdict(card.architecture), "grid": card.grid_shape}
+    path = folder / f"trunk_{kind}_{_digest(facts, config)}.safetensors"
+    trunk = Trunk(card.architecture)
+    with wait_for_claim(path.with_suffix(".claim")):
+        if not path.exists():
+            write_tensors(path, _control_trunk(kind, card, config).state_dict(), {})
+    trunk.load_state_dict(read_tensors(path)[0])
+    return Start(trunk, card.length_scale, None, None)
+
+
+def _control_trunk(kind: str, card: TrunkCard, config: ReconstructConfig) -> Trunk:
+    points = plane_coordinates(card.grid_shape, card.grid_spacing, card.length_scale)
+    settings = PretrainSettings(steps=TRUNK_STEPS, architecture=card.architecture)
+    if kind == "noise":
+        images = torch.rand((NOISE_IMAGES, *card.grid_shape), generator=torch.Generator().manual_seed(0))
+        return pretrain(images, points, settings).trunk
+    images = load_training_slices(
+        training_manifest(config),
+        modality=card.modality,
+        shape=card.grid_shape,
+        spacing_mm=card.grid_spacing[0],
+        per_scan=PER_SCAN,
+        limit=1 if kind == "one" else None,
+    ).images
+    if kind == "one":
+        return pretrain(images, points, settings).trunk
+    return meta_trunk(images, points, card.architecture, turns=config.peer.meta_turns)
+
+
+def unet_settings(config: ReconstructConfig) -> dict[str, Any]:
+    """What a task's U-Net depends on; not the fit's seed and not what other methods are told."""
+    return {"training": config.peer.training, "steps": config.peer.unet_steps, "simulation": asdict(config.simulation)}
+
+
+def task_unet(config: ReconstructConfig, folder: Path) -> nn.Module:
+    """Open the U-Net of a task, trained on simulated measurements of the training slices; parameters as above."""
+    facts = unet_settings(config) | {"task": config.task}
+    path = folder / f"unet_{config.task}_{_digest(facts, config)}.safetensors"
+    with wait_for_claim(path.with_suffix(".claim")):
+        if not path.exists():
+            write_tensors(path, train_unet(training_pairs(config), config.peer.unet_steps).state_dict(), {})
+    network = untrained_unet()
+    network.load_state_dict(read_tensors(path)[0])
+    return network.eval()
+
+
+def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
+    """Plainest image and truth of every training slice, measured `DRAWS` times, magnitude or attenuation of order one.
+
+    The same slices that the task's own trunk may learn from, each in its own grid.
+    """
+    manifest, pairs = training_manifest(config), []
+    for row in manifest:
+        whole = read_scan(manifest.verify(row), modality=row.modality)
+        for number in row.slice_numbers(whole.shape[0]):
+            for draw in range(DRAWS):
+                own = seeded(config, draw, row.sha256, number)
+                measurement, truth = measure_slices(whole, own, [number], row.path)
+                problem = problem_for(measurement, 0)
+                shown = truth.images[0]
+                target = torch.from_numpy(attenuation_from_hu(shown) if measurement.modality == "CT" else shown)
+                pairs.append((plain_input(naive_image(measurement, problem), problem.scale), target / problem.scale))
+    return pairs
+
+
+def plain_input(image: Tensor, scale: float) -> Tensor:
+    """What the U-Net sees of an image in the units of the problem: its magnitude where it is complex, of order one."""
+    return (image.abs() if image.is_complex() else image).float() / scale
+
+
+def _digest(facts: dict[str, Any], config: ReconstructConfig) -> str:
+    hashes = [row.sha256 for row in training_manifest(config)]
+    text = json.dumps([facts, hashes, metadata.version("medinr")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

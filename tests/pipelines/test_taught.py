@@ -1,0 +1,130 @@
+"""Peers that learn something first: control trunks, a meta-learned one, and a U-Net."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from medinr.pipelines.taught import control_start, task_unet, training_pairs
+
+from medinr.config import ReconstructConfig, load_config
+from medinr.errors import LeakageError
+from medinr.evaluate.leakage import refuse_taught
+from medinr.evaluate.results import Results
+from medinr.io.hashes import hash_scan
+from medinr.io.manifest import Manifest, ManifestRow, read_manifest, write_manifest
+from medinr.io.nifti import write_nifti
+
+TASK = """\
+task: denoise
+trunk: {folder}/mine.safetensors
+simulation: {{noise_level: 0.1}}
+peer: {{training: {folder}/heads.csv, meta_turns: 3, unet_steps: 2}}
+"""
+CONTROLS = ("noise", "one", "meta")
+
+
+@pytest.fixture
+def bench(synthetic, tiny_trunk, tmp_path, monkeypatch):
+    """Two heads to learn from, one to be judged on, a trunk that knows nobody, and a task."""
+    rows = []
+    for number, (subject, split) in enumerate((("a", "train"), ("b", "train"), ("c", "devtest"))):
+        path = write_nifti(synthetic.phantom((4, 20, 18), seed=number), tmp_path / f"{subject}.nii.gz")
+        rows.append(ManifestRow(path.name, hash_scan(path), subject, "v1", "MR", "T1", split, "CC0", "1:3"))
+    write_manifest(Manifest(tuple(rows), tmp_path), tmp_path / "heads.csv")
+    tiny_trunk(tmp_path / "mine.safetensors", "MR")
+    monkeypatch.setattr("medinr.pipelines.taught.TRUNK_STEPS", 3)
+    (tmp_path / "task.yaml").write_text(TASK.format(folder=tmp_path))
+    (tmp_path / "evaluate.yaml").write_text("tasks: [task.yaml]\nslices: 1\n")
+    return tmp_path
+
+
+@pytest.fixture
+def config(bench) -> ReconstructConfig:
+    return load_config(ReconstructConfig, bench / "task.yaml")
+
+
+def _weights(start) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in start.trunk.parameters()])
+
+
+def test_controls_differ_repeat_and_are_kept(config, tmp_path) -> None:
+    made = {kind: control_start(kind, config, tmp_path / "one") for kind in CONTROLS}
+    for kind, start in made.items():
+        assert start.prior is None
+        assert start.length_scale == 12.0
+        for other in CONTROLS:
+            assert torch.equal(_weights(start), _weights(made[other])) == (kind == other)
+        # Another folder, the same trunk; and what is kept is read, not made again.
+        torch.testing.assert_close(_weights(control_start(kind, config, tmp_path / "two")), _weights(start))
+    files = sorted((tmp_path / "one").iterdir())
+    assert len(files) == len(CONTROLS)
+    before = [path.stat().st_mtime_ns for path in files]
+    for kind in CONTROLS:
+        control_start(kind, config, tmp_path / "one")
+    assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_the_other_anatomy_is_a_shipped_trunk_of_the_other_modality(config, tmp_path) -> None:
+    start = control_start("other", config, tmp_path / "kept")
+    assert start.card is not None
+    assert start.card.modality == "CT"
+    assert not (tmp_path / "kept").exists()
+
+
+def test_pairs_are_of_order_one_and_of_the_training_split_alone(config) -> None:
+    pairs = training_pairs(config)
+    assert len(pairs) == 2 * 2 * 3
+    for plain, truth in pairs:
+        assert plain.shape == truth.shape == (20, 18)
+        assert 0.5 < float(truth.max()) < 3
+        assert 0 < float((plain - truth).abs().mean()) < 0.3
+    # Three draws of one slice: the same truth in other noise.
+    assert torch.equal((pairs[0][1] * 1e3).round() > 0, (pairs[1][1] * 1e3).round() > 0)
+    assert not torch.equal(pairs[0][0], pairs[1][0])
+
+
+def test_a_u_net_is_kept_and_the_global_random_state_is_not_touched(config, tmp_path) -> None:
+    state = torch.get_rng_state()
+    first, again = (task_unet(config, tmp_path / "kept") for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    for one, other in zip(first.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_they_run_when_named_and_only_then(medinr, bench, monkeypatch) -> None:
+    monkeypatch.setattr("medinr.pipelines.learned_methods.published_settings", _swift(bench))
+    command = ("evaluate", bench / "heads.csv", bench / "evaluate.yaml", "--out", bench / "out", "--debug")
+    named = "noisy,STRAINER-noise,STRAINER-other,SIREN-one,Reptile,U-Net"
+    assert medinr(*command, "--methods", named).code == 0
+    table = Results.read(bench / "out").table
+    assert set(table["method"]) == set(named.split(","))
+    assert np.isfinite(table.loc[table["metric"] == "psnr", "value"]).all()
+    facts = json.loads((bench / "out" / "evaluation.json").read_text())
+    assert facts["methods"]["U-Net"]["settings"]["task"]["training"] == f"{bench}/heads.csv"
+    assert len(list((bench / "out" / "work" / "taught").glob("*.safetensors"))) == 4
+    unnamed = medinr("evaluate", bench / "heads.csv", bench / "evaluate.yaml", "--out", bench / "default")
+    assert unnamed.code == 0
+    assert not set(Results.read(bench / "default").table["method"]) & set(named.split(",")[1:])
+
+
+def _swift(bench: Path):
+    settings = load_config(ReconstructConfig, "published_recipe", ["fit.steps=2"]).fit
+    return lambda seed: settings
+
+
+def test_whom_they_learn_from_they_are_not_judged_on(medinr, bench) -> None:
+    command = ("evaluate", bench / "heads.csv", bench / "evaluate.yaml", "--set", "split=train")
+    refused = medinr(*command, "--out", bench / "out", "--methods", "U-Net")
+    assert refused.code == 2
+    assert "a.nii.gz cannot be evaluated with peers taught by manifest" in refused.err
+    assert not (bench / "out").exists()
+    # Those that learn of no person may see anybody.
+    assert medinr(*command, "--out", bench / "out", "--methods", "noisy").code == 0
+    manifest = read_manifest(bench / "heads.csv")
+    taught = manifest.select(split="train")
+    refuse_taught(taught, "heads", manifest.select(split="devtest").rows[0])
+    with pytest.raises(LeakageError, match="subject b is among"):
+        refuse_taught(taught, "heads", ManifestRow("x", "1" * 64, "b", "", "MR", "", "test", "CC0"))
