@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from medinr.pipelines.cells import seeded
 from medinr.pipelines.measure import measure_slices
@@ -31,7 +32,7 @@ from medinr.io.manifest import Manifest, read_manifest
 from medinr.io.scan import read_scan
 from medinr.tensors import read_tensors, write_tensors
 from medinr.trunks.checkpoint import TrunkCard, find_trunk, read_card
-from medinr.units import attenuation_from_hu
+from medinr.units import HU_VACUUM, attenuation_from_hu
 
 #: Trunks of another anatomy, by the modality of the scan.
 OTHER = {"MR": "chest_ct", "CT": "brain_mr"}
@@ -127,7 +128,8 @@ def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
 
     The same slices that the task's own trunk may learn from, each in its own grid.
     """
-    manifest, pairs = training_manifest(config), []
+    manifest = training_manifest(config)
+    pairs: list[tuple[Tensor, Tensor]] = []
     for row in manifest:
         whole = read_scan(manifest.verify(row), modality=row.modality)
         for number in row.slice_numbers(whole.shape[0]):
@@ -135,9 +137,11 @@ def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
                 own = seeded(config, draw, row.sha256, number)
                 measurement, truth = measure_slices(whole, own, [number], row.path)
                 problem = problem_for(measurement, 0)
-                shown = truth.images[0]
-                target = torch.from_numpy(attenuation_from_hu(shown) if measurement.modality == "CT" else shown)
-                pairs.append((plain_input(naive_image(measurement, problem), problem.scale), target / problem.scale))
+                image = truth.images[0]
+                if measurement.modality == "CT":
+                    image = attenuation_from_hu(np.clip(image, HU_VACUUM, None))
+                target = torch.from_numpy(image) / problem.scale
+                pairs.append((plain_input(naive_image(measurement, problem), problem.scale), target))
     return pairs
 
 
