@@ -115,7 +115,7 @@ def _figures(values: list[float], ends: list[float]) -> tuple[str, ...]:
 def _methods(task: str, seed: int, recipe_steps: int) -> dict[str, FitSettings]:
     ours = load_config(ReconstructConfig, "fit_image" if task == "fit" else task).fit
     if ours.imitation.passes == 0:
-        # Denoising fits no network unless asked to; here it is asked, or there would be no curve to judge.
+        # No task fits a network unless asked to; here it is asked, for it is networks whose PSNR falls.
         ours = replace(ours, imitation=ImitationSettings())
     published = load_config(ReconstructConfig, "published_recipe", [f"fit.steps={recipe_steps}"]).fit
     return {"medinr": replace(ours, seed=seed), "published recipe": replace(published, seed=seed)}

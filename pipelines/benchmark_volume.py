@@ -120,7 +120,7 @@ def _measured(
     scan: Path, slices: tuple[int, ...], size: int, trunk: str
 ) -> tuple[NDArray[np.float32], Measurement, ReconstructConfig]:
     """Reference slices ``(slices, size, size)`` and their simulated k-space."""
-    config = replace(load_config(ReconstructConfig, TASK), trunk=trunk)
+    config = replace(load_config(ReconstructConfig, TASK, ["fit.imitation.passes=8"]), trunk=trunk)
     chosen = read_scan(scan, modality="MR").select(list(slices))
     planes = standard_orientation(chosen)
     numbers = slices if planes.affine[:3, 2] @ chosen.affine[:3, 2] > 0 else slices[::-1]

@@ -136,7 +136,7 @@ def fit(
         When there is nothing to imitate and no step to explain.
     """
     if prior is not None and settings.planned(math.prod(problem.shape)) == 0:
-        return _without_network(problem, prior, settings, observer)
+        return _without_network(problem, prior, settings, progress, observer, observe_every)
     generator = torch.Generator().manual_seed(settings.seed)
     split = Split(problem, problem.draw_held_out(settings.stopping.held_out, generator), settings.tv_weight)
     state = NetworkFit([split], trunk, length_scale, generator)
@@ -166,16 +166,33 @@ def _without_network(
     problem: Problem,
     prior: LocalPrior,
     settings: FitSettings,
+    progress: Callable[[Step], None] | None,
     observer: Callable[[int, float, Tensor], None] | None,
+    observe_every: int,
 ) -> Solution:
-    started = time.perf_counter()
-    image = plug_and_play(problem, prior, settings.guide)
-    seconds = time.perf_counter() - started
-    if observer is not None:
-        observer(0, seconds, image * problem.scale)
-    residual = Split(problem, torch.zeros_like(problem.data, dtype=torch.bool)).residual(image)
-    reason = "prior and measurement alone: fit.imitation.passes is 0, so no network was fitted"
-    return Solution(image * problem.scale, reason, 0, seconds, residual, (), asdict(settings))
+    everything = Split(problem, torch.zeros_like(problem.data, dtype=torch.bool))
+    # One look counts as a turn.
+    planned = max(1, settings.guide.iterations)
+    started, outside = time.perf_counter(), 0.0
+    rows: list[Step] = []
+
+    def note(turn: int, image: Tensor) -> None:
+        nonlocal outside
+        before = time.perf_counter()
+        seconds = before - started - outside
+        row = Step("guide", turn + 1, planned, seconds, everything.residual(image), math.nan, 1.0)
+        rows.append(row)
+        if progress is not None:
+            progress(row)
+        if observer is not None and row.step % observe_every == 0:
+            observer(row.step, seconds, image * problem.scale)
+        outside += time.perf_counter() - before
+
+    image = plug_and_play(problem, prior, settings.guide, observer=note)
+    seconds = time.perf_counter() - started - outside
+    reason = f"prior and measurement took all {planned} turns; no network was fitted (fit.imitation.passes: 0)"
+    residual = everything.residual(image)
+    return Solution(image * problem.scale, reason, planned, seconds, residual, tuple(rows), asdict(settings))
 
 
 def _explain(state: NetworkFit, record: Record, settings: FitSettings, start: int) -> None:

@@ -15,9 +15,9 @@ class Step:
     Attributes
     ----------
     phase : {"guide", "imitate", "explain"}
-        ``"guide"`` is only told to who watches a joint fit, and never kept.
+        ``"guide"`` is kept where no network was fitted; of a joint fit it is only told to who watches.
     step : int
-        Optimiser steps done.
+        Optimiser steps done, or turns of prior and measurement.
     planned : int
         Steps the fit does at most.
     seconds : float
