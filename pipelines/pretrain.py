@@ -19,6 +19,7 @@ from medinr.inr.pretrain import pretrain as train_trunk
 from medinr.io.manifest import read_manifest
 from medinr.prior.local import LocalPrior
 from medinr.prior.train import train_prior
+from medinr.solve.familiarity import surprise_range
 from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
 
 UNITS = {"MR": "magnitude over its 99th percentile", "CT": "attenuation over that of water"}
@@ -104,7 +105,12 @@ def pretrain(
             progress=prior_progress,
         )
         prior = LocalPrior(denoiser)
-        results |= {"prior_slices": len(scanned.images), "prior_seconds": time.perf_counter() - started}
+        results |= {
+            "prior_slices": len(scanned.images),
+            "prior_seconds": time.perf_counter() - started,
+            # Whether a reconstruction looks unlike these scans.
+            "surprise": list(surprise_range(scanned.images, prior)),
+        }
 
     def all_of(field: str) -> tuple[str, ...]:
         return tuple(sorted({value for part in seen for value in getattr(part, field)}))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from medinr.pipelines.doubt import MAPS, doubt_maps, doubt_summary, require_prior, warnings_of
 from medinr.pipelines.joint import joint_solutions, wants_joint
 from medinr.pipelines.measure import open_measurement
 from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
@@ -49,6 +50,8 @@ class Reconstruction:
         The scan the measurement was simulated from, or the image of all raw data where some were left out.
     records : tuple of SliceRecord
     measurement : Measurement
+    warnings : tuple of str
+        Slices that look unlike the training scans, in words.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Reconstruction:
     truth: Truth | None
     records: tuple[SliceRecord, ...]
     measurement: Measurement
+    warnings: tuple[str, ...] = ()
 
 
 def reconstruct(
@@ -98,6 +102,7 @@ def reconstruct(
         raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
     measurement, truth = open_measurement(source, config, slices=slices, sidecar=sidecar, **reading)
     begin = open_trunk(config.trunk, measurement.modality)
+    require_prior(begin, config)
     card = begin.card
     if source.suffix != ".safetensors":
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
@@ -116,15 +121,23 @@ def reconstruct(
         else _solutions(problems, missing, begin, config.fit, progress)
     )
     for position, solution in solutions:
-        done[position] = _record(measurement, problems[position], solution, config, joint)
+        done[position] = _record(measurement, problems[position], solution, begin, config, joint)
         save_record(files[position], done[position], fingerprint)
     _remove_guides(out / "work")
     records = [done[position] for position in range(measurement.slices)]
 
-    upright = measurement.volume(np.stack([record.images["medinr"] for record in records]))
-    volume = upright if truth is None else restore_orientation(upright, truth.scan)
+    volume = _volume("medinr", measurement, records, truth)
     write_nifti(volume, out / "reconstruction.nii.gz", overwrite=True)
     outputs = ["reconstruction.nii.gz", "convergence.csv"]
+    for name in MAPS:
+        if name in records[0].images:
+            write_nifti(_volume(name, measurement, records, truth), out / f"{name}.nii.gz", overwrite=True)
+            outputs.append(f"{name}.nii.gz")
+    doubts = [
+        doubt_summary(measurement, record, None if truth is None else truth.images[position], begin, config)
+        for position, record in enumerate(records)
+    ]
+    warnings = warnings_of(doubts, measurement.slice_numbers)
     if truth is not None and truth.scan.provenance.format == "dicom":
         summary = f"medinr {versions()['medinr']}, task {config.task}, trunk {config.trunk}"
         write_derived_series(
@@ -146,16 +159,23 @@ def reconstruct(
             "source_sha256": measurement.provenance.sha256,
             "trunk": {"name": config.trunk, "subjects": list(card.subjects) if card else []},
             "slices": [
-                {"slice": number} | record.summary()
-                for number, record in zip(measurement.slice_numbers, records, strict=True)
+                {"slice": number} | record.summary() | doubt
+                for number, record, doubt in zip(measurement.slice_numbers, records, doubts, strict=True)
             ],
+            "warnings": warnings,
             "seconds": time.perf_counter() - started,
             "versions": versions(),
             "outputs": sorted(outputs),
         },
         overwrite=True,
     )
-    return Reconstruction(out, volume, truth, tuple(records), measurement)
+    return Reconstruction(out, volume, truth, tuple(records), measurement, tuple(warnings))
+
+
+def _volume(name: str, measurement: Measurement, records: Sequence[SliceRecord], truth: Truth | None) -> Volume:
+    """One kind of image of all slices where they lie in the patient, in the voxel order of the scan if known."""
+    upright = measurement.volume(np.stack([record.images[name] for record in records]))
+    return upright if truth is None else restore_orientation(upright, truth.scan)
 
 
 def _solutions(
@@ -177,11 +197,20 @@ def _remove_guides(folder: Path) -> None:
 
 
 def _record(
-    measurement: Measurement, problem: Problem, solution: Solution, config: ReconstructConfig, joint: bool
+    measurement: Measurement,
+    problem: Problem,
+    solution: Solution,
+    begin: Start,
+    config: ReconstructConfig,
+    joint: bool,
 ) -> SliceRecord:
-    """Put the peers beside a solution."""
+    """Put the peers beside a solution, and what there is to doubt about it."""
     images = {"medinr": exported(measurement, solution.image)}
     seconds = {"medinr": solution.seconds}
+    maps, spent = doubt_maps(measurement, problem, solution.image, begin, config)
+    if maps:
+        images |= maps
+        seconds["uncertainty"] = spent
     peers: dict[str, Callable[[], Tensor]] = {"input": lambda: naive_image(measurement, problem)}
     if config.peer.tv_weight > 0:
         peers["TV"] = lambda: tv_image(problem, config.peer.tv_weight, config.peer.iterations)

@@ -11,9 +11,11 @@ from medinr.pipelines.record import SliceRecord
 from medinr.pipelines.slices import NAIVE_NAMES, Truth
 
 from medinr.evaluate.convergence import ConvergenceRow, convergence_figure
+from medinr.evaluate.doubt_figure import doubt_figure
 from medinr.evaluate.figures import comparison_figure
 from medinr.evaluate.metrics import slice_metrics
 from medinr.measurement import Measurement
+from medinr.solve.uncertainty import NORMAL_90
 
 #: Slices of a volume that get figures: the first, the middle ones, the last.
 FIGURES_AT_MOST = 4
@@ -32,7 +34,7 @@ def reconstruction_figures(
     records: Sequence[SliceRecord],
     truth: Truth | None,
 ) -> list[str]:
-    """Draw ``comparison_NNNN.png`` and ``convergence_NNNN.png``; give the names of the files."""
+    """Draw ``comparison_NNNN.png``, ``convergence_NNNN.png`` and, if asked for, ``doubt_NNNN.png``; give the names."""
     count = min(FIGURES_AT_MOST, len(records))
     positions = sorted({round(i) for i in np.linspace(0, len(records) - 1, count)})
     # Windows and ranges of CT are in Hounsfield units; attenuation from raw data is shown as it lies.
@@ -73,4 +75,16 @@ def reconstruction_figures(
             label="misfit",
         )
         names += [f"comparison_{number:04d}.png", f"convergence_{number:04d}.png"]
+        if "uncertainty" in record.images:
+            doubt_figure(
+                folder / f"doubt_{number:04d}.png",
+                record.images["medinr"],
+                NORMAL_90 * record.images["uncertainty"],
+                record.images["null_space"],
+                modality=modality,
+                unit=measurement.unit,
+                title=title,
+                spacing=measurement.spacing,
+            )
+            names.append(f"doubt_{number:04d}.png")
     return names

@@ -113,6 +113,11 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _sidecar(reconstruct)
     _out(reconstruct, "reconstruction")
     reconstruct.add_argument("--trunk", help="shipped trunk, .safetensors file, or 'random'; default: the task's")
+    reconstruct.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write the standard deviation of every pixel, and what of the image the measurement did not decide",
+    )
     _settings(reconstruct)
 
     simulate = add("simulate", "Simulate the measurement of a scan and save it, replayable, without reconstructing.")

@@ -22,6 +22,7 @@ from medinr.config import (
 from medinr.evaluate.requirements import judge, parse_requirement
 from medinr.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 from medinr.io.manifest import read_manifest
+from medinr.solve.uncertainty import REPEATS
 from medinr.trunks.checkpoint import load_checkpoint, read_card, shipped_trunks
 from medinr.trunks.spectrum import freeze_depth, layer_spectra
 
@@ -61,6 +62,8 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
     config = load_config(ReconstructConfig, options.task, options.overrides)
     if options.trunk:
         config = replace(config, trunk=options.trunk)
+    if options.uncertainty and not config.uncertainty.repeats:
+        config = replace(config, uncertainty=replace(config.uncertainty, repeats=REPEATS))
     with fit_bar(console) as progress:
         result = run(
             options.source,
@@ -76,6 +79,8 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
         )
     for number, record in zip(result.measurement.slice_numbers, result.records, strict=True):
         console.print(f"slice {number}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
+    for warning in result.warnings:
+        console.print(f"Warning: {warning}", style="yellow", highlight=False)
     console.print(repr(result.volume), highlight=False)
     console.print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
 

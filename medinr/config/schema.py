@@ -11,6 +11,7 @@ from medinr.inr.pretrain import PretrainSettings
 from medinr.measurement import TASKS
 from medinr.prior.train import PriorSettings
 from medinr.solve.fit import FitSettings
+from medinr.solve.uncertainty import UncertaintySettings
 
 #: Whether slices share a trunk: when there are several and the settings allow it, one by one, or by all means.
 JOINT = ("auto", "never", "always")
@@ -129,6 +130,8 @@ class ReconstructConfig:
     joint : {"auto", "never", "always"}
         Whether slices are fitted together, one trunk with a head per slice (`medinr.solve.joint`). ``"auto"``: when
         there are several and the fit begins with a guide and has no steps moved by the measurement.
+    uncertainty : UncertaintySettings
+        Of the maps of uncertainty and null space; 0 repeats leave them out.
     peer : PeerSettings
     """
 
@@ -138,6 +141,7 @@ class ReconstructConfig:
     raw: RawSettings = field(default_factory=RawSettings)
     fit: FitSettings = field(default_factory=FitSettings)
     joint: str = "auto"
+    uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     peer: PeerSettings = field(default_factory=PeerSettings)
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ def comparison_figure(
     shown = [(name, _real(image)) for name, image in columns]
     truth = None if reference is None else _real(reference)
     _check_shapes(shown, truth)
-    low, high = _grey_scale(window, modality, truth if truth is not None else shown[-1][1])
+    low, high = grey_scale(window, modality, truth if truth is not None else shown[-1][1])
     limit = error_limit or ERROR_FRACTION * (high - low)
     panels = shown if truth is None else [("reference", truth), *shown]
     marks = list(scores) if scores is not None else [None] * len(shown)
@@ -174,7 +174,8 @@ def _check_shapes(shown: Sequence[tuple[str, Image]], truth: Image | None) -> No
             raise ShapeError(f"All images of a comparison are (y, x) of shape {wanted}; {name} has {image.shape}.")
 
 
-def _grey_scale(window: str | tuple[float, float] | None, modality: str, image: Image) -> tuple[float, float]:
+def grey_scale(window: str | tuple[float, float] | None, modality: str, image: Image) -> tuple[float, float]:
+    """Ends of the grey scale of an image; `comparison_figure` says what a window may be."""
     if isinstance(window, tuple):
         return window
     if modality == "CT":

@@ -32,6 +32,7 @@ class Family:
     trunk: Trunk
     prior: LocalPrior
     unseen: Tensor
+    members: Tensor
     length_scale: float = SIZE / 2
 
     @property
@@ -54,4 +55,4 @@ def family() -> Family:
     architecture = TrunkSettings(width=64, depth=3, omega=10.0)
     trunk = pretrain(slices[:6], points, PretrainSettings(steps=120, architecture=architecture)).trunk
     settings = PriorSettings(steps=200, batch=8, patch=20, rate=3e-3, architecture=DenoiserSettings(8, 4))
-    return Family(trunk, LocalPrior(train_prior(list(slices[:6]), settings)), slices[6])
+    return Family(trunk, LocalPrior(train_prior(list(slices[:6]), settings)), slices[6], slices[:6])
