@@ -24,6 +24,7 @@ from medinr.operators import (
 from medinr.solve import phases
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.imitate import ImitationSettings
+from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Step
 from medinr.solve.stopping import StoppingSettings
@@ -289,3 +290,27 @@ def test_nothing_to_start_from_is_said_in_words(family):
 def test_nonsense_settings(settings, words):
     with pytest.raises(ConfigError, match=words):
         FitSettings(**settings)
+
+
+def test_without_a_network_every_turn_is_on_record_and_every_measurement_is_used(family):
+    settings = FitSettings(guide=PlugAndPlaySettings(iterations=6), imitation=ImitationSettings(passes=0))
+    problem = _scaled(_k_space(family.turned), 2.0)
+    rows, seen = [], {}
+    solution = fit(
+        problem,
+        family.trunk,
+        family.length_scale,
+        settings,
+        prior=family.prior,
+        progress=rows.append,
+        observer=lambda step, seconds, image: seen.update({step: image}),
+        observe_every=2,
+    )
+    assert torch.equal(solution.image, problem.scale * plug_and_play(problem, family.prior, settings.guide))
+    assert solution.steps == tuple(rows)
+    assert [(row.phase, row.step, row.planned) for row in rows] == [("guide", turn, 6) for turn in range(1, 7)]
+    assert list(seen) == [2, 4, 6]
+    assert torch.equal(seen[6], solution.image)
+    assert rows[-1].residual == pytest.approx(solution.residual)
+    assert solution.stopped_at == 6
+    assert "no network" in solution.reason
