@@ -9,11 +9,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from medinr.evaluate.results import Results
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same numbers, whichever tests ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
