@@ -11,6 +11,7 @@ from medinr.pipelines.record import load_guide, save_guide
 from medinr.pipelines.slices import Start
 
 from medinr.config import ReconstructConfig
+from medinr.prior.local import ImagePrior
 from medinr.solve.fit import FitSettings
 from medinr.solve.joint import Guide, draw_guide, finish_slice, fits_jointly, require_joint, teach
 from medinr.solve.problem import Problem
@@ -52,6 +53,7 @@ def joint_solutions(
     problems: Sequence[Problem],
     missing: Sequence[int],
     begin: Start,
+    priors: Sequence[ImagePrior | None],
     settings: FitSettings,
     folder: Path,
     fingerprint: str,
@@ -69,6 +71,8 @@ def joint_solutions(
     missing : sequence of int
         Positions without a finished record.
     begin : Start
+    priors : sequence of ImagePrior or None
+        One per slice.
     settings : FitSettings
     folder : Path
         Keeps the guides while a group is unfinished.
@@ -86,13 +90,13 @@ def joint_solutions(
         for position, file in zip(group, files, strict=True):
             guide = load_guide(file, fingerprint)
             if guide is None:
-                guide = draw_guide(problems[position], begin.prior, settings, shared=len(group) > 1)
+                guide = draw_guide(problems[position], priors[position], settings, shared=len(group) > 1)
                 save_guide(file, guide, fingerprint)
             guides.append(guide)
             if progress is not None:
                 planned = settings.planned(guide.image.numel())
                 progress(position, Step("guide", 0, planned, guide.seconds, guide.residual, math.nan, 1.0))
-        for position, solution in _finished(problems, group, guides, wanted, begin, settings, progress):
+        for position, solution in _finished(problems, group, guides, wanted, begin, priors, settings, progress):
             yield position, solution
         for file in files:
             file.unlink(missing_ok=True)
@@ -104,6 +108,7 @@ def _finished(
     guides: Sequence[Guide],
     wanted: set[int],
     begin: Start,
+    priors: Sequence[ImagePrior | None],
     settings: FitSettings,
     progress: Callable[[int, Step], None] | None,
 ) -> Iterator[tuple[int, Solution]]:
@@ -112,4 +117,4 @@ def _finished(
     taught = teach(here, guides, begin.trunk, begin.length_scale, settings, progress=watch)
     for position, problem, part in zip(group, here, taught, strict=True):
         if position in wanted:
-            yield position, finish_slice(problem, part, begin.prior, settings)
+            yield position, finish_slice(problem, part, priors[position], settings)

@@ -6,12 +6,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from medinr.pipelines.doubt import MAPS, doubt_maps, doubt_summary, require_prior, warnings_of
+from medinr.pipelines.earlier import Earlier, hear_earlier, open_earlier
 from medinr.pipelines.joint import joint_solutions, wants_joint
 from medinr.pipelines.measure import open_measurement
 from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
@@ -28,6 +29,7 @@ from medinr.io.hashes import hash_file
 from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.measurement import Measurement
+from medinr.prior.local import ImagePrior
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
@@ -52,6 +54,8 @@ class Reconstruction:
     measurement : Measurement
     warnings : tuple of str
         Slices that look unlike the training scans, in words.
+    earlier : Earlier or None
+        What became of the earlier scan, if one was given.
     """
 
     folder: Path
@@ -60,6 +64,7 @@ class Reconstruction:
     records: tuple[SliceRecord, ...]
     measurement: Measurement
     warnings: tuple[str, ...] = ()
+    earlier: Earlier | None = None
 
 
 def reconstruct(
@@ -69,6 +74,7 @@ def reconstruct(
     *,
     slices: Sequence[int] | None = None,
     sidecar: Path | None = None,
+    earlier: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     **reading: Any,
@@ -86,6 +92,8 @@ def reconstruct(
         Evenly spaced slice numbers; all by default.
     sidecar : Path, optional
         What a raw file does not say itself (`medinr.io.sidecar`).
+    earlier : Path, optional
+        The patient's earlier scan, or another contrast, as a prior (MR; `medinr.pipelines.earlier`).
     overwrite : bool
         Replace a finished result.
     progress : callable, optional
@@ -101,13 +109,17 @@ def reconstruct(
     if (out / "result.json").exists() and not overwrite:
         raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
     measurement, truth = open_measurement(source, config, slices=slices, sidecar=sidecar, **reading)
+    exam = None if earlier is None else open_earlier(earlier, measurement)
     begin = open_trunk(config.trunk, measurement.modality)
     require_prior(begin, config)
     card = begin.card
     if source.suffix != ".safetensors":
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
-    fingerprint = _fingerprint(config, measurement, hash_file(find_trunk(config.trunk)) if card else "")
+    hashes = [hash_file(find_trunk(config.trunk)) if card else "", exam.provenance.sha256 if exam else ""]
+    fingerprint = _fingerprint(config, measurement, hashes)
     problems = problems_for(measurement)
+    heard = None if exam is None else hear_earlier(exam, measurement, problems, begin.prior, config.fit)
+    priors = [begin.prior] * len(problems) if heard is None else list(heard.priors)
     joint = wants_joint(problems, begin, config)
     files = [out / "work" / f"slice_{position:04d}.safetensors" for position in range(measurement.slices)]
     kept = {k: None if overwrite else load_record(file, fingerprint) for k, file in enumerate(files)}
@@ -116,12 +128,15 @@ def reconstruct(
     if overwrite:
         _remove_guides(out / "work")
     solutions = (
-        joint_solutions(problems, missing, begin, config.fit, out / "work", fingerprint, progress)
+        joint_solutions(problems, missing, begin, priors, config.fit, out / "work", fingerprint, progress)
         if joint
-        else _solutions(problems, missing, begin, config.fit, progress)
+        else _solutions(problems, missing, begin, priors, config.fit, progress)
     )
     for position, solution in solutions:
         done[position] = _record(measurement, problems[position], solution, begin, config, joint)
+        if heard is not None:
+            image = solution.image / problems[position].scale
+            done[position] = replace(done[position], trusted=heard.trusted(position, image))
         save_record(files[position], done[position], fingerprint)
     _remove_guides(out / "work")
     records = [done[position] for position in range(measurement.slices)]
@@ -158,6 +173,7 @@ def reconstruct(
             "measurement": {k: v for k, v in measurement.parameters.items() if k not in ("settings", "slices")},
             "source_sha256": measurement.provenance.sha256,
             "trunk": {"name": config.trunk, "subjects": list(card.subjects) if card else []},
+            "earlier_scan": None if heard is None else heard.facts,
             "slices": [
                 {"slice": number} | record.summary() | doubt
                 for number, record, doubt in zip(measurement.slice_numbers, records, doubts, strict=True)
@@ -169,7 +185,7 @@ def reconstruct(
         },
         overwrite=True,
     )
-    return Reconstruction(out, volume, truth, tuple(records), measurement, tuple(warnings))
+    return Reconstruction(out, volume, truth, tuple(records), measurement, tuple(warnings), heard)
 
 
 def _volume(name: str, measurement: Measurement, records: Sequence[SliceRecord], truth: Truth | None) -> Volume:
@@ -179,14 +195,19 @@ def _volume(name: str, measurement: Measurement, records: Sequence[SliceRecord],
 
 
 def _solutions(
-    problems: Sequence[Problem], missing: Sequence[int], begin: Start, settings: FitSettings, progress: Progress | None
+    problems: Sequence[Problem],
+    missing: Sequence[int],
+    begin: Start,
+    priors: Sequence[ImagePrior | None],
+    settings: FitSettings,
+    progress: Progress | None,
 ) -> Iterator[tuple[int, Solution]]:
     """Fit slice by slice."""
     for position in missing:
         watch = (lambda step, at=position: progress(at, step)) if progress else None
         yield (
             position,
-            fit(problems[position], begin.trunk, begin.length_scale, settings, prior=begin.prior, progress=watch),
+            fit(problems[position], begin.trunk, begin.length_scale, settings, prior=priors[position], progress=watch),
         )
 
 
@@ -221,7 +242,7 @@ def _record(
     return SliceRecord.of(solution, images, seconds, joint)
 
 
-def _fingerprint(config: ReconstructConfig, measurement: Measurement, trunk_sha256: str) -> str:
-    facts = json.dumps([asdict(config), measurement.parameters, trunk_sha256], sort_keys=True)
+def _fingerprint(config: ReconstructConfig, measurement: Measurement, hashes: Sequence[str]) -> str:
+    facts = json.dumps([asdict(config), measurement.parameters, *hashes], sort_keys=True)
     data = np.ascontiguousarray(measurement.data.resolve_conj().numpy())
     return hashlib.sha256(facts.encode() + data.tobytes()).hexdigest()

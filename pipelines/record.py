@@ -43,7 +43,7 @@ def new_result(out: Path, name: str, overwrite: bool) -> Path:
 class SliceRecord:
     """One slice's images in export units, by method with their wall seconds, and how its fit went.
 
-    ``joint``: whether it shared a trunk with other slices.
+    ``joint``: whether it shared a trunk with other slices. ``trusted``: how much of an earlier scan was believed.
     """
 
     images: Mapping[str, NDArray[np.float32]]
@@ -53,6 +53,7 @@ class SliceRecord:
     residual: float
     steps: tuple[Step, ...]
     joint: bool = False
+    trusted: float | None = None
 
     @classmethod
     def of(
@@ -69,6 +70,7 @@ class SliceRecord:
             "seconds": {name: round(value, 3) for name, value in self.times.items()},
             "whitened_residual": round(self.residual, 4),
             "joint": self.joint,
+            "earlier_scan_trusted": self.trusted,
         }
 
 
@@ -106,6 +108,7 @@ def load_record(path: Path, fingerprint: str) -> SliceRecord | None:
         facts["whitened_residual"],
         steps,
         facts["joint"],
+        facts["earlier_scan_trusted"],
     )
 
 
@@ -141,7 +144,7 @@ def write_convergence(path: Path, numbers: Sequence[int], records: Sequence[Slic
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on, and the threads it had."""
-    names = ("medinr", "torch", "monai", "numpy", "pydicom", "nibabel", "scikit-image", "sigpy")
+    names = ("medinr", "torch", "monai", "numpy", "pydicom", "nibabel", "scikit-image", "sigpy", "SimpleITK")
     return {name: metadata.version(name) for name in names} | {
         "python": platform.python_version(),
         "threads": str(torch.get_num_threads()),

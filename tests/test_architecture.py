@@ -33,6 +33,7 @@ KEEPERS = {
     "h5py": ("medinr/io/hdf5.py",),
     "ismrmrd": ("medinr/io/ismrmrd.py", "medinr/io/mrd_*.py"),
     "pymatreader": ("medinr/io/mat.py",),
+    "SimpleITK": ("medinr/data/rigid.py",),
     "algotom": ("medinr/data/raw_views.py",),
     "matplotlib": ("medinr/evaluate/*.py",),
     "sigpy": ("medinr/baselines/*.py", "medinr/operators/adapters/*.py", "pipelines/operator_peers.py"),

@@ -111,6 +111,14 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     )
     _source(reconstruct, f"{RAW}; measurement .safetensors; NIfTI file or DICOM folder")
     _sidecar(reconstruct)
+    reconstruct.add_argument(
+        "--prior",
+        dest="earlier",
+        type=Path,
+        metavar="SCAN",
+        help="the patient's earlier scan or other contrast (MR; NIfTI file or DICOM folder): registered, and believed "
+        "where it agrees with the measurement",
+    )
     _out(reconstruct, "reconstruction")
     reconstruct.add_argument("--trunk", help="shipped trunk, .safetensors file, or 'random'; default: the task's")
     reconstruct.add_argument(

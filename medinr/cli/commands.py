@@ -71,6 +71,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             config,
             slices=options.slices,
             sidecar=options.sidecar,
+            earlier=options.earlier,
             overwrite=options.overwrite,
             progress=progress,
             index=options.index,
@@ -81,6 +82,8 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
         console.print(f"slice {number}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
     for warning in result.warnings:
         console.print(f"Warning: {warning}", style="yellow", highlight=False)
+    if result.earlier is not None:
+        console.print(result.earlier.sentence(), highlight=False)
     console.print(repr(result.volume), highlight=False)
     console.print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -14,6 +15,16 @@ PHASE_WINDOW = 9
 
 #: Turns and flips of a square grid.
 TURNS = 8
+
+
+class ImagePrior(Protocol):
+    """What is believed of images, asked in every turn of prior and measurement."""
+
+    def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:
+        """Denoise an image ``(y, x)``, see `LocalPrior.denoise`."""
+
+    def in_precision(self, precision: torch.dtype) -> Self:
+        """Return the same with its convolutions in another precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +41,10 @@ class LocalPrior:
 
     denoiser: LocalDenoiser
     precision: torch.dtype = torch.float32
+
+    def in_precision(self, precision: torch.dtype) -> LocalPrior:
+        """Return the same with its convolutions in another precision."""
+        return replace(self, precision=precision)
 
     @torch.no_grad()
     def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:

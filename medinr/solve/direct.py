@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from medinr.errors import ConfigError
 from medinr.operators import Identity
-from medinr.prior.local import TURNS, LocalPrior
+from medinr.prior.local import TURNS, ImagePrior
 from medinr.solve.problem import Problem
 
 
 @torch.no_grad()
-def denoise_once(problem: Problem, prior: LocalPrior, fitted: Tensor | None = None) -> Tensor:
+def denoise_once(problem: Problem, prior: ImagePrior, fitted: Tensor | None = None) -> Tensor:
     """Denoise a measured image at its own noise level.
 
     The mean over the eight turns and flips of the grid, less the bias of the noise (of magnitudes: Koay & Basser 2006).
@@ -26,7 +26,7 @@ def denoise_once(problem: Problem, prior: LocalPrior, fitted: Tensor | None = No
     ----------
     problem : Problem
         With the identity as operator and noise of one strength.
-    prior : LocalPrior
+    prior : ImagePrior
     fitted : Tensor of bool, shape (y, x), optional
         Pixels to use; the others are taken from their neighbours first. All by default.
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from medinr.errors import ConfigError
 from medinr.inr.network import Trunk
 from medinr.inr.optimise import Optimiser, OptimiserSettings
-from medinr.prior.local import LocalPrior
+from medinr.prior.local import ImagePrior
 from medinr.solve.imitate import ImitationSettings
 from medinr.solve.network_fit import NetworkFit, Split
 from medinr.solve.phases import Record, find_target, finish, imitate_targets
@@ -101,7 +101,7 @@ def fit(
     length_scale: float,
     settings: FitSettings,
     *,
-    prior: LocalPrior | None = None,
+    prior: ImagePrior | None = None,
     progress: Callable[[Step], None] | None = None,
     observer: Callable[[int, float, Tensor], None] | None = None,
     observe_every: int = 1,
@@ -116,7 +116,7 @@ def fit(
     length_scale : float
         Millimetres per unit of network coordinate (from the trunk's card).
     settings : FitSettings
-    prior : LocalPrior, optional
+    prior : ImagePrior, optional
         What came with the trunk.
     progress : callable, optional
         Called with every `Step`.
@@ -164,7 +164,7 @@ def fit(
 
 def _without_network(
     problem: Problem,
-    prior: LocalPrior,
+    prior: ImagePrior,
     settings: FitSettings,
     progress: Callable[[Step], None] | None,
     observer: Callable[[int, float, Tensor], None] | None,
@@ -220,7 +220,7 @@ def _explain(state: NetworkFit, record: Record, settings: FitSettings, start: in
 
 
 @torch.no_grad()
-def _finish(state: NetworkFit, prior: LocalPrior | None, settings: FitSettings) -> Tensor:
+def _finish(state: NetworkFit, prior: ImagePrior | None, settings: FitSettings) -> Tensor:
     """The last word may use every measurement."""
     images = state.render()
     if prior is not None and settings.finish > 0:

@@ -24,7 +24,7 @@ from torch import Tensor
 from medinr.errors import ConfigError, ShapeError
 from medinr.inr.network import Trunk
 from medinr.operators import Identity
-from medinr.prior.local import LocalPrior
+from medinr.prior.local import ImagePrior
 from medinr.solve.fit import FitSettings
 from medinr.solve.network_fit import NetworkFit, Split
 from medinr.solve.phases import Record, find_target, finish, imitate_targets
@@ -71,12 +71,12 @@ class Taught:
     error: float
 
 
-def fits_jointly(problems: Sequence[Problem], prior: LocalPrior | None, settings: FitSettings) -> bool:
+def fits_jointly(problems: Sequence[Problem], prior: ImagePrior | None, settings: FitSettings) -> bool:
     """Whether these slices can be fitted jointly with these settings (`require_joint`)."""
     return _obstacle(problems, prior, settings) is None
 
 
-def require_joint(problems: Sequence[Problem], prior: LocalPrior | None, settings: FitSettings) -> None:
+def require_joint(problems: Sequence[Problem], prior: ImagePrior | None, settings: FitSettings) -> None:
     """Refuse slices and settings that cannot be fitted jointly.
 
     Raises
@@ -91,7 +91,7 @@ def require_joint(problems: Sequence[Problem], prior: LocalPrior | None, setting
         raise obstacle
 
 
-def _obstacle(problems: Sequence[Problem], prior: LocalPrior | None, settings: FitSettings) -> Exception | None:
+def _obstacle(problems: Sequence[Problem], prior: ImagePrior | None, settings: FitSettings) -> Exception | None:
     if not problems:
         return ShapeError("A joint fit wants one slice or more; got none.")
     first = problems[0]
@@ -125,7 +125,7 @@ def fit_jointly(
     length_scale: float,
     settings: FitSettings,
     *,
-    prior: LocalPrior | None = None,
+    prior: ImagePrior | None = None,
     progress: Callable[[int, Step], None] | None = None,
 ) -> list[Solution]:
     """Fit one trunk and a head per slice to the measurements of several slices.
@@ -139,7 +139,7 @@ def fit_jointly(
     length_scale : float
         Millimetres per unit of network coordinate (from the trunk's card).
     settings : FitSettings
-    prior : LocalPrior, optional
+    prior : ImagePrior, optional
         What came with the trunk.
     progress : callable, optional
         Called with the position of a slice and every `Step` of it.
@@ -160,7 +160,7 @@ def fit_jointly(
     return [finish_slice(problem, part, prior, settings) for problem, part in zip(problems, taught, strict=True)]
 
 
-def draw_guide(problem: Problem, prior: LocalPrior | None, settings: FitSettings, *, shared: bool = True) -> Guide:
+def draw_guide(problem: Problem, prior: ImagePrior | None, settings: FitSettings, *, shared: bool = True) -> Guide:
     """Make what the network is to learn of a slice, without the held-out measurements.
 
     A trunk that is shared learns it coarsely, and the turns at the end start from there: fewer turns will do.
@@ -233,7 +233,7 @@ def _deviation(error: Tensor) -> float:
     return float(parts.square().mean().sqrt())
 
 
-def finish_slice(problem: Problem, taught: Taught, prior: LocalPrior | None, settings: FitSettings) -> Solution:
+def finish_slice(problem: Problem, taught: Taught, prior: ImagePrior | None, settings: FitSettings) -> Solution:
     """Finish what `teach` made of a slice, with every measurement.
 
     One trunk for many slices misses each guide by more than a trunk for one, so the last turns of prior and

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medinr.operators import Identity
-from medinr.prior.local import LocalPrior
+from medinr.prior.local import ImagePrior
 from medinr.solve.imitate import ImitationSettings, imitate, to_values
 from medinr.solve.network_fit import NetworkFit, Split
 from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
@@ -114,7 +114,7 @@ class Record:
 
 
 def find_target(
-    split: Split, prior: LocalPrior | None, guide: PlugAndPlaySettings, imitation: ImitationSettings
+    split: Split, prior: ImagePrior | None, guide: PlugAndPlaySettings, imitation: ImitationSettings
 ) -> Tensor | None:
     """Image ``(y, x)`` in network units for the network to imitate, if there is one."""
     if imitation.passes == 0:
@@ -161,7 +161,7 @@ def imitate_targets(
 
 
 def finish(
-    problem: Problem, image: Tensor, prior: LocalPrior, guide: PlugAndPlaySettings, turns: int, error: float = 0.0
+    problem: Problem, image: Tensor, prior: ImagePrior, guide: PlugAndPlaySettings, turns: int, error: float = 0.0
 ) -> Tensor:
     """More turns of prior and measurement from an image; the stop is decided and every measurement may speak.
 
@@ -170,7 +170,7 @@ def finish(
     problem : Problem
     image : Tensor, shape (y, x)
         In network units.
-    prior : LocalPrior
+    prior : ImagePrior
     guide : PlugAndPlaySettings
         Its last level is the last here too.
     turns : int

@@ -11,14 +11,14 @@ term is its quadratic surrogate at the current image, renewed in every iteration
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError
 from medinr.inr.precision import PRECISIONS, has_fast_bfloat16
-from medinr.prior.local import LocalPrior
+from medinr.prior.local import ImagePrior
 from medinr.solve.direct import denoise_once
 from medinr.solve.problem import Problem
 
@@ -129,7 +129,7 @@ def _energy(value: Tensor, weight: Tensor | float = 1.0) -> Tensor:
 @torch.no_grad()
 def plug_and_play(
     problem: Problem,
-    prior: LocalPrior,
+    prior: ImagePrior,
     settings: PlugAndPlaySettings,
     *,
     fitted: Tensor | None = None,
@@ -141,7 +141,7 @@ def plug_and_play(
     Parameters
     ----------
     problem : Problem
-    prior : LocalPrior
+    prior : ImagePrior
     settings : PlugAndPlaySettings
     fitted : Tensor of bool, shape of the data, optional
         Measurements to use; all by default.
@@ -157,7 +157,7 @@ def plug_and_play(
         In network units (divide by ``problem.scale`` is already done).
     """
     if settings.precision == "auto" and has_fast_bfloat16(problem.data.device):
-        prior = replace(prior, precision=torch.bfloat16)
+        prior = prior.in_precision(torch.bfloat16)
     if settings.iterations == 0:
         image = denoise_once(problem, prior, fitted)
         if observer is not None:

@@ -1,0 +1,297 @@
+"""Rigid registration of one scan to another by mutual information, through SimpleITK."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import affine_transform, binary_dilation, gaussian_filter
+
+from medinr.errors import GeometryError
+from medinr.units import SIGMA_PER_FWHM
+from medinr.volume import Affine, Volume
+
+#: Between RAS, inside, and LPS, ITK's; it is its own inverse.
+FLIP = np.diag([-1.0, -1.0, 1.0])
+
+#: Levels of the pyramid: smoothing (full width at half maximum) and sampling in-plane, in mm. Slices are thick already.
+LEVELS_MM = (6.0, 3.0, 1.5)
+
+#: Heights that are tried lie so far apart, in mm: a few slices cannot tell their own by their centre of mass.
+HEIGHTS_MM = 4.0
+
+#: From the scanner's position, tried up to this far; beyond, tissue is laid on tissue. Nobody is laid down twice alike.
+REACH_MM = 40.0
+
+#: Starts that are followed on the coarsest level.
+FOLLOWED = 3
+
+#: Points per level that mutual information looks at, at most.
+POINTS = 20_000
+
+#: Tissue is brighter than this share of the 99th percentile, or near to what is.
+TISSUE = 0.1
+MARGIN_MM = 5.0
+
+#: Share of the new scan's tissue that the earlier one must cover.
+LEAST_OVERLAP = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class RigidMotion:
+    """Where the points of the fixed scan lie in the moving one.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (4, 4)
+        From RAS mm of the fixed scan to RAS mm of the moving one.
+    millimetres : float
+        How far it moves the centre of the fixed scan's tissue.
+    degrees : float
+        By which it turns.
+    overlap : float
+        Share of the fixed scan's tissue that lies inside the moving scan.
+    information : float
+        Mutual information (nats) at the finest level.
+    """
+
+    matrix: Affine
+    millimetres: float
+    degrees: float
+    overlap: float
+    information: float
+
+    def summary(self) -> dict[str, float]:
+        """What a record says about it."""
+        return {
+            "millimetres": round(self.millimetres, 2),
+            "degrees": round(self.degrees, 2),
+            "overlap": round(self.overlap, 3),
+            "mutual_information": round(self.information, 4),
+        }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, so that a registration repeats to the last digit; ITK's metrics know a global number only."""
+    import SimpleITK
+
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@_one_thread()
+def register_rigid(moving: Volume, fixed: Volume) -> RigidMotion:
+    """Find the rigid motion that brings a scan onto another one.
+
+    By mutual information (Mattes et al., IEEE TMI 2003), so that contrasts may differ; from coarse to fine; from the
+    scanner's position and from each slice of the moving scan, tissue on tissue.
+
+    Parameters
+    ----------
+    moving, fixed : Volume
+        Magnitudes; of the fixed one a single slice will do. Neither is changed.
+
+    Returns
+    -------
+    RigidMotion
+
+    Raises
+    ------
+    GeometryError
+        When the two do not overlap.
+    """
+    tissue = _tissue(fixed)
+    points = _positions(fixed)[tissue]
+    centre = points.mean(axis=0)
+    motions: list[Any] = [_euler(centre, shift) for shift in _starts(moving, fixed, centre)]
+    for size in LEVELS_MM:
+        pair = _Pair(moving, fixed, tissue, size)
+        motions = sorted(motions, key=pair.cost)[:FOLLOWED]
+        motions = sorted((pair.optimise(motion) for motion in motions), key=pair.cost)[:1]
+    (found,) = motions
+    matrix = _matrix(found)
+    overlap = float(_inside(moving, points @ matrix[:3, :3].T + matrix[:3, 3]).mean())
+    if overlap < LEAST_OVERLAP:
+        raise GeometryError(
+            f"The earlier scan covers {100 * overlap:.0f} % of the tissue to be reconstructed; at least "
+            f"{100 * LEAST_OVERLAP:.0f} % is wanted. Is it of the same part of the body?"
+        )
+    cosine = (np.trace(matrix[:3, :3]) - 1) / 2
+    return RigidMotion(
+        matrix,
+        float(np.linalg.norm(matrix[:3, :3] @ centre + matrix[:3, 3] - centre)),
+        math.degrees(math.acos(min(1.0, max(-1.0, cosine)))),
+        overlap,
+        -pair.cost(found),
+    )
+
+
+def resample_rigid(moving: Volume, motion: RigidMotion, fixed: Volume) -> NDArray[np.float32]:
+    """Bring a scan onto the grid of the one it was registered to.
+
+    Cubic splines; where the grid is coarser in-plane, smoothed first so that nothing aliases (as in
+    `medinr.data.grid.TrainingGridd`).
+
+    Parameters
+    ----------
+    moving : Volume
+        Magnitude.
+    motion : RigidMotion
+    fixed : Volume
+        Its grid counts.
+
+    Returns
+    -------
+    ndarray, shape (z, y, x)
+        Beyond the moving scan its nearest voxel: what is made of it must not be believed blindly.
+    """
+    values = np.abs(moving.array).astype(np.float32)
+    coarse = min(fixed.spacing[:2])
+    wide = [SIGMA_PER_FWHM * math.sqrt(max((coarse / mm) ** 2 - 1, 0)) for mm in moving.spacing[:2]]
+    if any(wide):
+        values = gaussian_filter(values, (0, wide[1], wide[0]))
+    index = np.linalg.solve(moving.affine, motion.matrix @ fixed.affine)
+    backwards = index[2::-1, 2::-1]  # arrays count (z, y, x)
+    found = affine_transform(values, backwards, index[2::-1, 3], fixed.shape, order=3, mode="nearest")
+    return np.asarray(found.clip(values.min(), values.max()), dtype=np.float32)
+
+
+class _Pair:
+    """Two scans at one level of the pyramid."""
+
+    def __init__(self, moving: Volume, fixed: Volume, tissue: NDArray[np.bool_], size: float) -> None:
+        mask = _thin(fixed.with_array(tissue.astype(np.float32)), size)
+        self._size, self._volume = size, moving
+        self._points = _positions(mask)[mask.array > 0]
+        self._fixed, self._moving = (_itk(_thin(_smooth(volume, size), size)) for volume in (fixed, moving))
+        self._mask = _itk(mask, np.uint8)
+        self._share = min(1.0, POINTS / max(1, len(self._points)))
+
+    def cost(self, motion: Any) -> float:
+        """Mutual information, negative; infinite where too few points meet to be believed."""
+        matrix = _matrix(motion)
+        if _inside(self._volume, self._points @ matrix[:3, :3].T + matrix[:3, 3]).mean() < LEAST_OVERLAP:
+            return math.inf
+        method = self._method()
+        method.SetInitialTransform(motion, inPlace=False)
+        return float(method.MetricEvaluate(self._fixed, self._moving))
+
+    def optimise(self, motion: Any) -> Any:
+        """Follow the gradient; the start itself where that leads nowhere."""
+        import SimpleITK
+
+        method = self._method()
+        method.SetOptimizerAsRegularStepGradientDescent(self._size / 2, self._size / 500, 100, 0.6)
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetInitialTransform(motion, inPlace=False)
+        try:
+            found = SimpleITK.Euler3DTransform(method.Execute(self._fixed, self._moving).GetNthTransform(0))
+        except RuntimeError:  # it walked out of the moving scan
+            return motion
+        return min(found, motion, key=self.cost)
+
+    def _method(self) -> Any:
+        import SimpleITK
+
+        method = SimpleITK.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(32)
+        # Slopes where they are wanted, by differences, instead of a smoothed gradient of the whole volume every time.
+        method.MetricUseMovingImageGradientFilterOff()
+        method.MetricUseFixedImageGradientFilterOff()
+        method.SetMetricFixedMask(self._mask)
+        if self._share < 1:
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(self._share, 1)
+        method.SetInterpolator(SimpleITK.sitkLinear)
+        return method
+
+
+def _starts(moving: Volume, fixed: Volume, centre: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Shifts in mm to begin with."""
+    normal = fixed.affine[:3, 2] / np.linalg.norm(fixed.affine[:3, 2])
+    shifts = [height * normal for height in np.arange(-REACH_MM, REACH_MM + 1, HEIGHTS_MM)]
+    tissue, positions = _tissue(moving), _positions(moving)
+    step = max(1, round(HEIGHTS_MM / moving.spacing[2]))
+    for there, where in zip(tissue[::step], positions[::step], strict=True):
+        if there.any():
+            shifts.append(where[there].mean(axis=0) - centre)
+    return shifts
+
+
+def _euler(centre: NDArray[np.float64], shift: NDArray[np.float64]) -> Any:
+    import SimpleITK
+
+    motion = SimpleITK.Euler3DTransform()
+    motion.SetCenter((FLIP @ centre).tolist())
+    motion.SetTranslation((FLIP @ shift).tolist())
+    return motion
+
+
+def _matrix(motion: Any) -> Affine:
+    """An ITK motion, in LPS about its centre, as a matrix from RAS mm to RAS mm."""
+    turn, middle, shift = (np.array(part) for part in (motion.GetMatrix(), motion.GetCenter(), motion.GetTranslation()))
+    turn = turn.reshape(3, 3)
+    matrix = np.eye(4)
+    matrix[:3, :3] = FLIP @ turn @ FLIP
+    matrix[:3, 3] = FLIP @ (middle + shift - turn @ middle)
+    return matrix
+
+
+def _itk(volume: Volume, kind: type = np.float32) -> Any:
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(volume.array.astype(kind))
+    image.SetSpacing(volume.spacing)
+    image.SetOrigin((FLIP @ volume.affine[:3, 3]).tolist())
+    image.SetDirection((FLIP @ volume.affine[:3, :3] / volume.spacing).flatten().tolist())
+    return image
+
+
+def _smooth(volume: Volume, fwhm: float) -> Volume:
+    """Magnitude, smoothed in-plane."""
+    x, y = (SIGMA_PER_FWHM * fwhm / mm for mm in volume.spacing[:2])
+    return volume.with_array(gaussian_filter(np.abs(volume.array).astype(np.float32), (0, y, x)))
+
+
+def _thin(volume: Volume, size: float) -> Volume:
+    """Pixels at most ``size`` mm apart in-plane, or all of them where they are coarser."""
+    x, y = (max(1, int(size // mm)) for mm in volume.spacing[:2])
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (x // 2) + affine[:3, 1] * (y // 2)
+    affine[:3, 0] *= x
+    affine[:3, 1] *= y
+    return replace(volume, array=volume.array[:, y // 2 :: y, x // 2 :: x], affine=affine)
+
+
+def _tissue(volume: Volume) -> NDArray[np.bool_]:
+    """What is no air, with a margin, so that the outline of the body counts."""
+    smooth = _smooth(volume, LEVELS_MM[-1]).array
+    bright = smooth > TISSUE * np.percentile(smooth, 99)
+    if not bright.any():
+        raise GeometryError("There is nothing to register to: the image is 0 everywhere.")
+    x, y = (max(1, round(MARGIN_MM / mm)) for mm in volume.spacing[:2])
+    return np.asarray(binary_dilation(bright, np.ones((1, 2 * y + 1, 2 * x + 1), dtype=np.bool_)))
+
+
+def _positions(volume: Volume) -> NDArray[np.float64]:
+    """RAS mm of every voxel, shape (z, y, x, 3)."""
+    z, y, x = np.meshgrid(*(np.arange(size) for size in volume.shape), indexing="ij")
+    index = np.stack([x, y, z], axis=-1)
+    return np.asarray(index @ volume.affine[:3, :3].T + volume.affine[:3, 3])
+
+
+def _inside(volume: Volume, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    inverse = np.linalg.inv(volume.affine)
+    index = positions @ inverse[:3, :3].T + inverse[:3, 3]
+    size = np.array(volume.shape[::-1])
+    return np.asarray(((index >= -0.5) & (index <= size - 0.5)).all(axis=-1))

@@ -1,0 +1,99 @@
+"""`medinr reconstruct --prior`: the patient's earlier scan beside the measurement."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from medinr.pipelines.earlier import LEAST_GAIN_DB
+
+from medinr.io.nifti import read_nifti, write_nifti
+
+pytestmark = pytest.mark.usefixtures("without_figures")
+
+
+@pytest.fixture
+def earlier(synthetic, scans, tmp_path):
+    """The same phantom as a DICOM series, a few millimetres away."""
+    scan = read_nifti(scans["kspace"], modality="MR")
+    affine = scan.affine.copy()
+    affine[:3, 3] += 1.5, -1.0, 0.5
+    folder = tmp_path / "earlier"
+    synthetic.write_dicom_series(folder, replace(scan, affine=affine))
+    return folder
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("joint", ["auto", "never"])
+def test_a_result_says_what_became_of_the_earlier_scan(reconstruct, synthetic, earlier, tmp_path, joint):
+    found = reconstruct("kspace", tmp_path / "out", "--prior", earlier, "--set", f"joint={joint}", slices="1:3")
+    assert found.code == 0
+    facts = result(tmp_path / "out")["earlier_scan"]
+    assert facts["registration"]["millimetres"] < 15
+    assert facts["registration"]["overlap"] >= 0.5
+    assert facts["used"] is (facts["held_out_gain_db"] > LEAST_GAIN_DB)
+    assert facts["trials"] == 4
+    assert len(facts["sha256"]) == 64
+    assert "Earlier scan moved by" in found.out
+    for kept in result(tmp_path / "out")["slices"]:
+        trusted = kept["earlier_scan_trusted"]
+        assert (trusted is not None) is facts["used"]
+        assert trusted is None or 0 <= trusted <= 1
+    written = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    for secret in (synthetic.PATIENT_NAME, synthetic.PATIENT_ID, synthetic.BIRTH_DATE):
+        assert not any(secret.encode() in content for content in written)
+
+
+def test_an_earlier_scan_that_does_not_help_leaves_no_trace(reconstruct, earlier, monkeypatch, tmp_path):
+    monkeypatch.setattr("medinr.pipelines.earlier.gain_db", lambda *_: -0.5)
+    assert reconstruct("kspace", tmp_path / "with", "--prior", earlier).code == 0
+    assert reconstruct("kspace", tmp_path / "without").code == 0
+    one, other = (read_nifti(tmp_path / name / "reconstruction.nii.gz").array for name in ("with", "without"))
+    np.testing.assert_array_equal(one, other)
+    assert result(tmp_path / "without")["earlier_scan"] is None
+    assert result(tmp_path / "with")["earlier_scan"]["used"] is False
+
+
+def test_slices_without_the_earlier_scan_are_not_taken_for_slices_with_it(reconstruct, earlier, monkeypatch, tmp_path):
+    monkeypatch.setattr("medinr.pipelines.earlier.gain_db", lambda *_: 1.0)
+    assert reconstruct("kspace", tmp_path / "out").code == 0
+    before = read_nifti(tmp_path / "out" / "reconstruction.nii.gz").array
+    (tmp_path / "out" / "result.json").unlink()
+    assert reconstruct("kspace", tmp_path / "out", "--prior", earlier).code == 0
+    assert not np.array_equal(before, read_nifti(tmp_path / "out" / "reconstruction.nii.gz").array)
+
+
+def test_what_cannot_help_is_refused_in_words(medinr, scans, trunks, earlier, tmp_path):
+    def reconstruct(task, out, *more):
+        trunk = trunks["CT" if task == "ct" else "MR"]
+        return medinr(
+            "reconstruct", scans[task], "--task", task, "--trunk", trunk, "--slices", "1", "--out", out, *more
+        )
+
+    found = reconstruct("ct", tmp_path / "ct", "--prior", earlier)
+    assert found.code == 2
+    assert "--prior is for MR; this measurement is CT" in found.err
+    found = reconstruct("kspace", tmp_path / "mr", "--prior", scans["ct"])
+    assert found.code == 2
+    assert "the DICOM header says CT" in found.err
+    found = reconstruct("kspace", tmp_path / "mr", "--prior", tmp_path / "nowhere.nii.gz")
+    assert found.code == 2
+    assert "no such file" in found.err
+    whole = read_nifti(scans["kspace"], modality="MR")
+    write_nifti(replace(whole, array=np.ascontiguousarray(whole.array[:, :8, :8])), tmp_path / "corner.nii.gz")
+    found = reconstruct("kspace", tmp_path / "mr", "--prior", tmp_path / "corner.nii.gz")
+    assert found.code == 2
+    assert "Is it of the same part of the body?" in found.err
+    command = ("reconstruct", scans["kspace"], "--trunk", "random", "--slices", "1", "--out", tmp_path / "random")
+    found = medinr(*command, "--prior", earlier)
+    assert found.code == 2
+    assert "a trunk with a local prior" in found.err
+
+
+def test_denoising_and_super_resolution_hear_it_too(reconstruct, earlier, tmp_path):
+    for task in ("denoise", "superres"):
+        assert reconstruct(task, tmp_path / task, "--prior", earlier).code == 0
+        assert result(tmp_path / task)["earlier_scan"]["trials"] == 4

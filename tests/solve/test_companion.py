@@ -1,0 +1,123 @@
+"""What another scan of the same anatomy does to a reconstruction, where it is right and where it is wrong."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from medinr.operators import Gaussian, cartesian_mask, undersampled_fourier
+from medinr.prior.companion import CompanionPrior
+from medinr.solve.contest import gain_db, predict_held_out
+from medinr.solve.fit import FitSettings, fit
+from medinr.solve.imitate import ImitationSettings
+from medinr.solve.joint import draw_guide, finish_slice, teach
+from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
+from medinr.solve.problem import Problem
+from medinr.solve.stopping import StoppingSettings
+
+GUIDE = PlugAndPlaySettings(iterations=20, strength=0.1)
+SETTINGS = FitSettings(
+    guide=GUIDE,
+    imitation=ImitationSettings(passes=6.0, batch=256),
+    stopping=StoppingSettings(held_out=0.0),
+    finish=6,
+)
+
+
+def k_space(image: Tensor, sigma: float = 0.01) -> Problem:
+    """Every fourth line of k-space and a few in its centre."""
+    mask = cartesian_mask(32, 4, 0.12, "equispaced", seed=1)
+    operator = undersampled_fourier((32, 32), mask)
+    centre = tuple(number for number, line in enumerate(mask.lines) if abs(line - 16) <= 2)
+    noise = Gaussian(sigma)
+    data = noise.sample(operator(image), torch.Generator().manual_seed(3))
+    return Problem(data, operator, noise, (1.0, 1.0), True, group_axis=-2, protected=centre)
+
+
+def other_contrast(image: Tensor) -> Tensor:
+    """The same anatomy, dark where it was bright."""
+    return 0.2 + (image > 0.05) * (0.9 - 0.6 * image)
+
+
+def with_lesion(image: Tensor) -> tuple[Tensor, Tensor]:
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    spot = torch.sigmoid(2 * (3 - torch.hypot(y - 21, x - 12)))
+    return image + 0.4 * spot, spot > 0.5
+
+
+def inside(image: Tensor, truth: Tensor, where: Tensor) -> float:
+    return float((image.abs() - truth)[where].square().mean().sqrt())
+
+
+def test_another_contrast_of_the_same_anatomy_is_worth_more_than_a_decibel(family):
+    problem = k_space(family.turned)
+    companion = CompanionPrior(family.prior, other_contrast(family.unseen))
+    without, given = (plug_and_play(problem, prior, GUIDE) for prior in (family.prior, companion))
+    assert family.psnr(given) > family.psnr(without) + 1
+
+
+def test_it_reaches_the_fit_of_one_slice_and_the_joint_fit(family):
+    problem = k_space(family.turned)
+    companion = CompanionPrior(family.prior, other_contrast(family.unseen))
+    without, given = (
+        fit(problem, family.trunk, family.length_scale, SETTINGS, prior=prior) for prior in (family.prior, companion)
+    )
+    assert family.psnr(given.image) > family.psnr(without.image) + 0.5
+    guides = [draw_guide(problem, prior, SETTINGS) for prior in (companion, family.prior)]
+    taught = teach([problem, problem], guides, family.trunk, family.length_scale, SETTINGS)
+    first, second = (
+        finish_slice(problem, part, prior, SETTINGS).image
+        for part, prior in zip(taught, (companion, family.prior), strict=True)
+    )
+    assert family.psnr(first) > family.psnr(second) + 0.5
+
+
+def test_a_lesion_that_the_companion_does_not_know_survives(family):
+    """Six pixels in an image of 32: by default nearly all of its contrast stays, at half the trust all of it."""
+    truth, lesion = with_lesion(family.unseen)
+    problem = k_space(torch.polar(truth, family.turned.angle()))
+    companion = CompanionPrior(family.prior, family.unseen)
+    without, given, careful = (
+        plug_and_play(problem, prior, GUIDE) for prior in (family.prior, companion, replace(companion, trust=0.5))
+    )
+    contrast = (truth - family.unseen)[lesion].mean()
+    assert (given.abs() - family.unseen)[lesion].mean() > 0.8 * contrast
+    assert inside(careful, truth, lesion) <= 1.1 * inside(without, truth, lesion)
+
+
+def test_a_lesion_that_is_gone_is_not_copied(family):
+    companion, lesion = with_lesion(family.unseen)
+    problem = k_space(family.turned)
+    without, given = (
+        plug_and_play(problem, prior, GUIDE) for prior in (family.prior, CompanionPrior(family.prior, companion))
+    )
+    assert inside(given, family.unseen, lesion) <= 1.05 * inside(without, family.unseen, lesion) + 0.005
+
+
+class Knows:
+    """Believes one image whatever it is shown."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+
+    def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:
+        return self.image
+
+
+def test_who_knows_the_truth_wins_the_contest_and_who_knows_something_else_loses_it(family):
+    problem = k_space(family.turned, sigma=0.001)
+
+    def predictions(prior) -> list:
+        return [predict_held_out(problem, prior, replace(GUIDE, iterations=10), seed) for seed in range(4)]
+
+    plain = predictions(family.prior)
+    assert gain_db(plain, predictions(Knows(family.turned))) > 10
+    assert gain_db(plain, predictions(Knows(family.turned.flip(0)))) < 0
+
+
+def test_priors_that_predict_alike_gain_nothing(family):
+    problem = k_space(family.turned)
+    first = [predict_held_out(problem, family.prior, replace(GUIDE, iterations=2), 0)]
+    assert gain_db(first, first) == 0
+    assert gain_db(first, [replace(first[0], residual=first[0].residual / 10)]) == pytest.approx(20)
