@@ -17,8 +17,6 @@ from medinr.config import ReconstructConfig, load_config
 from medinr.errors import ConfigError
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.phases import LOOKS
-from medinr.solve.plug_and_play import plug_and_play
-from medinr.solve.problem import Problem
 
 #: Points of the curve of a fit that is moved by the measurement.
 LOOKS_AT_STEPS = 50
@@ -96,33 +94,8 @@ def fitted(case: Case, settings: FitSettings, begin: Start) -> Outcome:
 
 
 def by_plug_and_play(case: Case) -> Outcome:
-    """The local prior and the measurement in turns, without a network."""
-    problem, settings = case.problem, case.config.fit.guide
-    prior = case.start(case.config.trunk).prior
-    if prior is None:
+    """The local prior and the measurement in turns: a fit that was not asked for a network, whatever the task asks."""
+    begin, settings = case.start(case.config.trunk), case.config.fit
+    if begin.prior is None:
         raise ConfigError(f"Trunk {case.config.trunk!r} has no local prior, and plug-and-play nothing to play with.")
-    curve: dict[str, list[float]] = {"seconds": [], "psnr": [], "residual": []}
-    started, looking = time.perf_counter(), 0.0
-
-    def look(turn: int, image: Tensor) -> None:
-        nonlocal looking
-        if case.score is None:
-            return
-        before = time.perf_counter()
-        curve["seconds"].append(before - started - looking)
-        curve["psnr"].append(case.score(image * problem.scale))
-        curve["residual"].append(_residual(problem, image))
-        looking += time.perf_counter() - before
-
-    image = plug_and_play(problem, prior, settings, observer=look) * problem.scale
-    seconds = time.perf_counter() - started - looking
-    return Outcome(image, seconds, settings.iterations, f"all {settings.iterations} turns were done", curve)
-
-
-def _residual(problem: Problem, image: Tensor) -> float:
-    """Whitened root-mean-square residual of an image in network units."""
-    target, precision = problem.noise.surrogate(problem.data, problem.data)
-    gap = (target - problem.predict(image)).abs().square() * precision
-    used = precision.expand(gap.shape) > 0
-    parts = 2 if problem.data.is_complex() else 1
-    return float((gap[used].mean() / parts).sqrt())
+    return fitted(case, replace(settings, imitation=replace(settings.imitation, passes=0), steps=0), begin)
