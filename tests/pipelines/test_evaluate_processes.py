@@ -55,7 +55,7 @@ def _wait_for_records(bench, out: str, process: subprocess.Popen, count: int) ->
 
 
 def _records(bench, out: str) -> dict:
-    return {path: path.stat().st_mtime_ns for path in (bench / out / "work").glob("*__*__*__*.safetensors")}
+    return {path: path.stat().st_mtime_ns for path in (bench / out / "work").glob("[!.]*__*__*__*.safetensors")}
 
 
 @pytest.fixture(scope="module")
