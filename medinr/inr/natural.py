@@ -123,23 +123,6 @@ class NaturalGradient:
         self.layers.head.sub_(self._moves[-1])
         self.taken += 1
 
-    @torch.no_grad()
-    def shorten(self, share: float) -> None:
-        """Take back all but a share of the last step.
-
-        Parameters
-        ----------
-        share : float
-            Of the step, that stays: 0 to 1.
-        """
-        moved = zip(self.layers.weights, self.layers.biases, self._moves[:-1], strict=True)
-        for weight, bias, move in moved:
-            weight.add_(move[:, :-1], alpha=1 - share)
-            bias.add_(move[:, -1], alpha=1 - share)
-        self.layers.head.add_(self._moves[-1], alpha=1 - share)
-        for move in self._moves:
-            move.mul_(share)
-
     def forget(self) -> None:
         """Drop momentum and curvature, after the layers were set by other means."""
         self._moves, self._input_inverses, self._input_factors = [], [], []

@@ -27,12 +27,16 @@ RIDGE = 1e-8
 #: a step that knows only some hundred pixels fits them at the cost of all others, and the image falls back by decibels.
 LEAST_STEPS = 40
 
-#: First steps that are tried before they are believed. The closed-form head fits the trunk's old features to the image
-#: best, so any move of the trunk loses something first, and the curvature of a network about to change is a poor guide.
-TRIED_STEPS = 4
+#: First steps of which only the best image is shown, and as many more as it takes to surpass it. The closed-form head
+#: fits the trunk's old features to the image best, so any move of the trunk loses something first; a bold move that
+#: loses now ends higher than a careful one.
+BOLD_STEPS = 10
 
-#: Times a tried step is halved before it is not taken at all.
-HALVINGS = 6
+#: Pixels that tell which image is best.
+PROBE = 2048
+
+#: Step after which the head is solved for again, on one batch: the features have left the old head behind by then.
+RENEWED_AFTER = 2
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,17 @@ def _draws(points: int, batch: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(points, generator=generator).split(batch)[: points // batch]
 
 
+def _some(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Which points to look at, all of them if there are no more than ``count``."""
+    return torch.randperm(len(points), generator=generator)[:count].to(points.device)
+
+
 def _squared_error(rendered: Tensor, values: Tensor) -> float:
     return float((rendered - values).square().sum(dim=1).mean())
 
 
-class _Trial:
-    """One step, taken back by halves until the image as it will be seen is better for it.
+class _Shown:
+    """What trunk and head show while the first steps are tried: the best image so far, by some of its pixels.
 
     Values outside the range of the image are cut: nobody will see them (no magnitude is negative), and an image may
     get worse within its range while its squared error falls outside. A NaN is never better.
@@ -134,19 +143,29 @@ class _Trial:
     def __init__(self, trunk: Trunk, head: nn.Parameter, points: Tensor, values: Tensor) -> None:
         self.trunk, self.head, self.points, self.values = trunk, head, points, values
         self.lowest, self.highest = values.amin(dim=0), values.amax(dim=0)
-        self.before = self._seen_error()
+        self.parameters = [*trunk.weights, *trunk.biases, head]
+        self.least, self.best = math.inf, [p.detach().clone() for p in self.parameters]
+        self.settle()
 
-    def _seen_error(self) -> float:
+    @torch.no_grad()
+    def settle(self) -> bool:
+        """Keep what trunk and head hold now if it is the best yet; put the best back if not."""
         rendered = self.trunk.features(self.points) @ self.head
-        return _squared_error(rendered.clamp(self.lowest, self.highest), self.values)
+        error = _squared_error(rendered.clamp(self.lowest, self.highest), self.values)
+        better = error <= self.least
+        self.least = error if better else self.least
+        for kept, parameter in zip(self.best, self.parameters, strict=True):
+            (kept if better else parameter).copy_(parameter if better else kept)
+        return better
 
-    def settle(self, mover: NaturalGradient) -> None:
-        """Shorten the step that ``mover`` just took."""
-        for share in (*[0.5] * HALVINGS, 0.0):
-            mover.layers.write_back(self.head)
-            if self._seen_error() <= self.before:
-                return
-            mover.shorten(share)
+
+@torch.no_grad()
+def _renew(layers: Layers, head: nn.Parameter, points: Tensor, values: Tensor, guard: Guard) -> None:
+    """Solve for the head of the working copy, on weights that the guard lets pass: a new head would hide a bad step."""
+    features = layers.trunk.features(points)
+    if guard.passes(_squared_error(features @ head, values)):
+        layers.head.copy_(best_head(features, values))
+    layers.write_back(head)
 
 
 @torch.no_grad()
@@ -195,6 +214,9 @@ def imitate(
     steps = settings.steps(len(points))
     tables = torch.optim.Adam(learned, lr=settings.encoding_rate) if learned else None
     draws = _draws(len(points), settings.batch_for(len(points)), generator)
+    probe = _some(points, PROBE, generator)
+    # Tables that an encoding learns move in the trunk itself and cannot be shown otherwise than they are.
+    shown, bold = _Shown(trunk, head, points[probe], values[probe]), not learned
     for step in range(steps):
         picked = next(draws).to(points.device)
         inputs = trunk.encode(points[picked])
@@ -204,14 +226,16 @@ def imitate(
             )
         if guard.passes(float(gradient.squared_error.sum())):
             factor = guard.caution * settings.factor(step, steps)
-            with torch.no_grad():
-                trial = _Trial(trunk, head, points[picked], values[picked]) if step < TRIED_STEPS else None
-                mover.step(gradient, factor)
-                if trial is not None:
-                    trial.settle(mover)
+            mover.step(gradient, factor)
             if tables is not None:
                 _move_tables(tables, inputs, gradient, settings.encoding_rate * factor)
         layers.write_back(head)
+        if step + 1 == RENEWED_AFTER:
+            # Far more pixels than features, or the head would fit those alone.
+            fresh = _some(points, max(settings.batch, 16 * len(head)), generator)
+            _renew(layers, head, points[fresh], values[fresh], guard)
+        if bold:
+            bold = not shown.settle() or step + 1 < BOLD_STEPS
         if step + 1 == steps:
             _end(trunk, head, points, values, guard)
         if not after_step(step + 1):
