@@ -1,7 +1,7 @@
 """Make the shipped excerpts and manifests from a folder of public scans.
 
 ``python -m medinr.data_manifests.build SCANS``, from a checkout; SCANS holds ``brain_mri`` and ``ct_dicom``.
-All below ``excerpts`` but the attribution, and the two CSV files over SCANS, is made here, nowhere else.
+All below ``excerpts`` but the attribution, and `development.csv`, is made here, nowhere else.
 """
 
 from __future__ import annotations

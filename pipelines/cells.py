@@ -6,27 +6,30 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
-from medinr.pipelines.measure import measure_slices
+from medinr.pipelines.measure import as_seen, measure_slices, open_measurement
+from medinr.pipelines.slices import Truth
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from medinr.config import ReconstructConfig
 from medinr.config.protocol import NamedTask
-from medinr.errors import FileError
+from medinr.errors import FileError, GeometryError
 from medinr.evaluate.results import Cell
 from medinr.io.atomic import atomic_path, write_json
 from medinr.io.claims import wait_for_claim
 from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.measurement import write_measurement
+from medinr.io.raw import read_raw
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
 from medinr.operators import LineMask
+from medinr.volume import Volume
 
 #: Folder of what an evaluation goes on from; tables and images are made of it.
 WORK = "work"
@@ -69,11 +72,10 @@ def prepare_cells(
             found = json.loads(listing.read_text())
             if found["wanted"] == wanted:
                 return list(found["cells"])
-        whole = read_scan(manifest.verify(row), modality=row.modality)
+        source = Source.open(task, manifest, row)
         cells = []
-        for number in _spread(row.slice_numbers(whole.shape[0]), slices):
-            config = seeded(task.config, seed, row.sha256, number)
-            measurement, truth = measure_slices(whole, config, [number], row.path)
+        for number in _spread(source.numbers, slices):
+            measurement, truth = source.measure(seeded(task.config, seed, row.sha256, number), number)
             cell = Cell(
                 cell=f"{task.name}__{scan}__{number:04d}",
                 task=task.name,
@@ -95,17 +97,55 @@ def prepare_cells(
     return cells
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A scan to simulate measurements of, or raw data of which some are left out, and the slices to be used."""
+
+    row: ManifestRow
+    path: Path
+    sidecar: Path | None
+    scan: Volume | None
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def open(cls, task: NamedTask, manifest: Manifest, row: ManifestRow) -> Source:
+        """Read a row of a manifest, with no slice at all where the scan cannot stand for the task."""
+        path, sidecar = manifest.verify(row), manifest.explained_by(row)
+        if task.real:
+            return cls(row, path, sidecar, None, row.slice_numbers(read_raw(path, sidecar=sidecar).slices))
+        whole = read_scan(path, modality=row.modality)
+        try:
+            scan = as_seen(whole, task.config, row.path)
+        except GeometryError:
+            # Its slices are too thick to be a truth; the task's words say which scans are meant.
+            return cls(row, path, None, None, ())
+        count = scan.shape[0]
+        # The manifest's choice is of the scan's own slices; of those across them, the middle half is in the body.
+        chosen = row.slice_numbers(count) if scan is whole else tuple(range(count // 4, count - count // 4))
+        return cls(row, path, None, scan, chosen)
+
+    def measure(self, config: ReconstructConfig, number: int) -> tuple[Measurement, Truth]:
+        """Give the measurement of a slice and what it is judged by."""
+        if self.scan is not None:
+            simulated: tuple[Measurement, Truth] = measure_slices(self.scan, config, [number], self.row.path)
+            return simulated
+        measurement, truth = open_measurement(self.path, config, slices=[number], sidecar=self.sidecar)
+        assert truth is not None, "a task of raw data leaves some out"
+        return measurement, truth
+
+
 def seeded(config: ReconstructConfig, seed: int, sha256: str, number: int) -> ReconstructConfig:
     """Give a slice a seed of its own: one sampling pattern for all would be judged by its luck."""
     text = f"{config.simulation.seed}/{seed}/{sha256}/{number}"
     own = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1
-    return replace(config, simulation=replace(config.simulation, seed=own))
+    return replace(config, simulation=replace(config.simulation, seed=own), raw=replace(config.raw, seed=own))
 
 
 def sampling_facts(measurement: Measurement) -> dict[str, Any]:
     """Plain values to draw how a slice was sampled."""
     facts = measurement.parameters
-    if measurement.task == "kspace":
+    if measurement.task == "kspace" and "mask" in facts:
+        maps = measurement.arrays.get("coil_maps")
         mask = LineMask.from_dict(facts["mask"])
         return {
             "kind": "lines",
@@ -113,7 +153,7 @@ def sampling_facts(measurement: Measurement) -> dict[str, Any]:
             "count": mask.count,
             "lines": list(mask.lines),
             "acceleration": float(facts["achieved_acceleration"]),
-            "coils": int(facts["coils"]),
+            "coils": 1 if maps is None else int(maps.shape[-3]),
         }
     if measurement.task == "ct":
         return {"kind": "angles", "views": len(facts["angles"]), "angles": [float(a) for a in facts["angles"]]}

@@ -29,6 +29,7 @@ from medinr.evaluate.requirements import Requirement, parse_requirement
 from medinr.evaluate.results import FORMAT, Results, read_facts, write_facts
 from medinr.io.claims import sweep, wait_for_claim
 from medinr.io.manifest import Manifest, ManifestRow
+from medinr.io.raw import is_raw
 from medinr.trunks.checkpoint import find_trunk, read_card
 
 #: Seconds before asking again for units that another evaluation in the same folder has claimed.
@@ -39,6 +40,9 @@ NOTES = {
     "MR": "MR scans are magnitude images: undersampling simulated from them looks better than on a scanner.",
     "CT": "CT measurements are simulated from reconstructed slices by the projector that reconstructs them.",
 }
+
+#: What a reader must know of raw data.
+REAL = "Raw data are judged against the image of all of them, which holds their noise: no method can be free of error."
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,11 @@ def evaluate(
                 for cell in found
                 for method in todo.methods[name]
             ]
+            if not units:
+                raise ManifestError(
+                    f"No scan of split {config.split!r} suits any of the tasks {', '.join(todo.tasks)}: "
+                    "through-plane tasks want axial or coronal scans of nearly cubic voxels."
+                )
             _run(crew, units, watch)
         finally:
             crew.dismiss()
@@ -197,6 +206,8 @@ def _assembled(out: Path) -> Results:
 
 def _rows(manifest: Manifest, config: EvaluateConfig, task: NamedTask) -> Iterator[ManifestRow]:
     for row in manifest.select(split=config.split, modality=TASK_MODALITY[task.kind]):
+        if is_raw(manifest.resolve(row)) != task.real:
+            continue
         if not config.contrasts or not row.contrast or row.contrast in config.contrasts:
             yield row
 
@@ -253,15 +264,18 @@ def _task_facts(task: NamedTask) -> dict[str, Any]:
     return {
         "kind": task.kind,
         "modality": modality,
-        "unit": "HU" if modality == "CT" else "a.u.",
+        "unit": "a.u." if modality == "MR" else "1/mm" if task.real else "HU",
         "words": task.words,
         "facts": asdict(task.config),
     }
 
 
 def _notes(todo: Plan) -> list[str]:
-    kinds = {TASK_MODALITY[task.kind] for task in todo.tasks.values()}
+    used = [todo.tasks[name] for name in dict.fromkeys(name for name, _ in todo.scans)]
+    kinds = {TASK_MODALITY[task.kind] for task in used if not task.real}
     notes = [NOTES[modality] for modality in sorted(kinds, reverse=True)]
+    if any(task.real for task in used):
+        notes.append(REAL)
     trunks = sorted({t.config.trunk for t in todo.tasks.values() if t.config.trunk != "random"})
     if trunks:
         names = ", ".join(Path(trunk).stem for trunk in trunks)

@@ -13,7 +13,7 @@ from medinr.pipelines.slices import Truth, exported
 from medinr.config import ReconstructConfig
 from medinr.data.acquisition import operator_for, plain_image
 from medinr.data.from_raw import measurement_from_raw
-from medinr.data.orient import standard_orientation
+from medinr.data.orient import across_slices, standard_orientation
 from medinr.data.raw_prepare import prepare
 from medinr.data.simulate import simulate
 from medinr.errors import ConfigError
@@ -100,8 +100,14 @@ def measure(
     source: Path, config: ReconstructConfig, *, slices: Sequence[int] | None = None, **reading: Any
 ) -> tuple[Measurement, Truth]:
     """Simulate the measurement of a scan's slices; the scan itself comes back for comparison."""
-    whole = read_scan(source, **reading)
+    whole = as_seen(read_scan(source, **reading), config, source.name)
     return measure_slices(whole, config, list(range(whole.shape[0]) if slices is None else slices), source.name)
+
+
+def as_seen(whole: Volume, config: ReconstructConfig, name: str) -> Volume:
+    """The scan in the slices that a simulation measures: its own, or those across them."""
+    across = config.task == "superres" and config.simulation.direction == "through-plane"
+    return across_slices(whole, name) if across else whole
 
 
 def measure_slices(

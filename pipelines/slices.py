@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medinr.baselines import denoise_magnitude, naive, total_variation
 from medinr.data.acquisition import (
+    factors,
     group_axis,
     intensity_scale,
     noise_for,
@@ -107,7 +108,7 @@ def problems_for(measurement: Measurement) -> list[Problem]:
 def naive_image(measurement: Measurement, problem: Problem) -> Tensor:
     """The image a reader has without any reconstruction: noisy, bicubic, zero-filled or FBP."""
     if measurement.task == "superres":
-        grid = Decimation(problem.shape, int(measurement.parameters["factor"]))
+        grid = Decimation(problem.shape, factors(measurement))
         return naive("superres", problem.data, problem.operator, factor=grid.factor, offset=grid.offset)
     if measurement.task == "denoise":
         return naive("denoise", problem.data, problem.operator)

@@ -102,10 +102,10 @@ class Bench:
             if _is_done(path, wanted):
                 return Done(unit)
             measurement, problem, reference, cell = self._open(unit.cell)
-            judged = prepare(reference, cell.modality)
+            judged = prepare(reference, cell.manner)
 
             def score(image: Tensor) -> float:
-                return psnr(prepare(exported(measurement, image), cell.modality), judged, cell.peak)
+                return psnr(prepare(exported(measurement, image), cell.manner), judged, cell.peak)
 
             case = Case(
                 measurement,
@@ -121,7 +121,7 @@ class Bench:
             seconds = time.perf_counter() - before if outcome.seconds is None else outcome.seconds
             memory = peak_since()
             image = exported(measurement, outcome.image)
-            scores = scores_of(image, reference, cell.peak, cell.modality)
+            scores = scores_of(image, reference, cell.peak, cell.manner)
             facts = {
                 "cell": unit.cell,
                 "method": unit.method,

@@ -33,6 +33,11 @@ class NamedTask:
         """denoise, superres, kspace or ct."""
         return self.config.task
 
+    @property
+    def real(self) -> bool:
+        """Whether it leaves out some of a scanner's own raw data, instead of simulating a scanner."""
+        return self.config.raw.acceleration > 1 or self.config.raw.every > 1
+
 
 def _simulation(base: str, words: str, **settings: object) -> ProtocolTask:
     return ProtocolTask(base, tuple(f"simulation.{key}={value}" for key, value in settings.items()), words)
@@ -44,6 +49,12 @@ PROTOCOL: dict[str, ProtocolTask] = {
     "denoise_mr_10": _simulation("denoise", "denoising, Rician noise of 10 %", noise_level=0.1),
     "superres_mr_2x": _simulation("superres", "in-plane super-resolution x2", factor=2),
     "superres_mr_4x": _simulation("superres", "in-plane super-resolution x4", factor=4),
+    "superres_mr_through_4x": _simulation(
+        "superres",
+        "through-plane super-resolution, slices 4 times as thick (scans of cubic voxels)",
+        factor=4,
+        direction="through-plane",
+    ),
     "kspace_mr_single_4x": _simulation(
         "kspace", "4x undersampled k-space, 1 coil, 40 dB", acceleration=4.0, centre_fraction=0.08
     ),
@@ -66,6 +77,16 @@ PROTOCOL: dict[str, ProtocolTask] = {
     ),
     "ct_sparse_30_fan": _simulation(
         "ct", "sparse-view CT, 30 fan views, 1e5 photons", views=30, photons=1e5, geometry="fan"
+    ),
+    "kspace_real_4x": ProtocolTask(
+        "kspace",
+        ("raw.acceleration=4", "raw.centre_fraction=0.08"),
+        "a quarter of a scanner's own k-space lines, its own noise; against the image of all lines",
+    ),
+    "ct_real_4": ProtocolTask(
+        "ct",
+        ("raw.every=4", "raw.size=320"),
+        "every 4th view of a scanner's own sinogram, its own noise; against the filtered backprojection of all views",
     ),
     "ct_lowdose": _simulation("ct", "low-dose CT, 360 parallel views, 1e4 photons", views=360, photons=1e4),
 }

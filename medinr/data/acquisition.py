@@ -37,7 +37,7 @@ def operator_for(measurement: Measurement, position: int = 0) -> LinearOperator:
     if measurement.task == "denoise":
         return Identity(shape)
     if measurement.task == "superres":
-        return downsampling(shape, spacing, int(facts["factor"]))
+        return downsampling(shape, spacing, factors(measurement))
     if measurement.task == "kspace":
         return _fourier(measurement, position)
     angles = torch.tensor(facts["angles"], dtype=torch.float64)
@@ -46,6 +46,13 @@ def operator_for(measurement: Measurement, position: int = 0) -> LinearOperator:
         origin, detector = float(facts["source_origin"]), float(facts["source_detector"])
         return FanBeam(shape, spacing, angles, origin, detector, count, pitch, detector_offset=-centre)
     return ParallelBeam(shape, spacing, angles, count, pitch, centre=centre)
+
+
+def factors(measurement: Measurement) -> tuple[int, int]:
+    """How many times coarser than the image ``superres`` data are along (y, x)."""
+    given = measurement.parameters["factor"]
+    y, x = given if isinstance(given, list | tuple) else (given, given)
+    return int(y), int(x)
 
 
 def shares_operator(measurement: Measurement) -> bool:

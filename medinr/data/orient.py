@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medinr.errors import GeometryError
 from medinr.io.grid import onto_grid, reorder
 from medinr.volume import Volume
 
 #: Where x, y and the slice axis point, by slice plane: what a viewer shows, in the order DICOM stacks slices.
 #: Axial: x to the patient's left, y to posterior, slices to superior.
 STANDARD_AXES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIR"}
+
+#: Distance of slices over width of pixels up to which a scan can stand for one of cubic voxels.
+THICKEST = 1.5
 
 _RAS = {
     "R": (1, 0, 0),
@@ -38,6 +43,41 @@ def standard_orientation(volume: Volume) -> Volume:
         Axes as `STANDARD_AXES` says for its slice plane; every voxel stays where it was in the patient.
     """
     return reorder(volume, _moves(volume))
+
+
+def across_slices(volume: Volume, name: str = "the scan") -> Volume:
+    """Cut an axial or coronal scan across its slices: the rows of the new slices run through the old ones.
+
+    What was learned of thin slices then says something of thick ones, whose detail is missing along one axis only.
+
+    Parameters
+    ----------
+    volume : Volume
+    name : str
+        For errors.
+
+    Returns
+    -------
+    Volume
+        The same voxels; coronal where the scan was axial, axial where it was coronal.
+
+    Raises
+    ------
+    GeometryError
+        When the slices are sagittal, or much further apart than pixels, so that there is no thin truth to thicken.
+    """
+    x, y, z = volume.spacing
+    if volume.plane == "sagittal":
+        raise GeometryError(f"{name}: sagittal slices are not cut across. Choose an axial or coronal scan.")
+    if z > THICKEST * min(x, y):
+        raise GeometryError(
+            f"{name}: slices are {z:.2f} mm apart and pixels {min(x, y):.2f} mm wide. Through-plane resolution is "
+            f"simulated from nearly cubic voxels (at most {THICKEST:g} times as thick as wide); choose another scan."
+        )
+    affine = volume.affine[:, [0, 2, 1, 3]]
+    array: Any = np.ascontiguousarray(volume.array.transpose(1, 0, 2))
+    # No file holds one of the new slices.
+    return replace(volume, array=array, affine=affine, provenance=replace(volume.provenance, files=()))
 
 
 def restore_orientation(volume: Volume, like: Volume) -> Volume:

@@ -20,6 +20,9 @@ from medinr.volume import Volume
 #: Modality each task's physics belongs to.
 TASK_MODALITY = {"denoise": "MR", "superres": "MR", "kspace": "MR", "ct": "CT"}
 
+#: Ways in which a scan can be coarser than its grid.
+DIRECTIONS = ("in-plane", "through-plane")
+
 #: Beams of a CT scanner in one plane.
 GEOMETRIES = ("parallel", "fan")
 
@@ -33,7 +36,10 @@ class SimulationSettings:
     noise_level : float
         ``denoise`` and ``superres``: sigma as a fraction of the 99th percentile of the whole volume.
     factor : int
-        ``superres``: how many times coarser, in-plane.
+        ``superres``: how many times coarser.
+    direction : {"in-plane", "through-plane"}
+        ``superres``: both axes of a slice are coarser; or only one, because the scan is cut across its slices
+        (`medinr.data.orient.across_slices`) and its slices are that many times thicker.
     acceleration, centre_fraction, mask : float, float, str
         ``kspace``: Cartesian line sampling, see `medinr.operators.cartesian_mask`.
     coils : int
@@ -54,6 +60,7 @@ class SimulationSettings:
 
     noise_level: float = 0.05
     factor: int = 2
+    direction: str = "in-plane"
     acceleration: float = 4.0
     centre_fraction: float = 0.08
     mask: str = "variable"
@@ -73,6 +80,8 @@ class SimulationSettings:
                 "noise_level must be 0 or more; factor, coils and views at least 1; photons positive; got "
                 f"{self.noise_level}, {self.factor}, {self.coils}, {self.views}, {self.photons}."
             )
+        if self.direction not in DIRECTIONS:
+            raise ConfigError(f"direction {self.direction!r} is not one of {', '.join(DIRECTIONS)}.")
         if self.geometry not in GEOMETRIES:
             raise ConfigError(f"geometry {self.geometry!r} is not one of {', '.join(GEOMETRIES)}.")
         if not 0 < self.source_origin <= self.source_detector:
@@ -128,7 +137,7 @@ def draw_parameters(task: str, scan: Volume, level: float, settings: SimulationS
             "noise": "gaussian",
             "sigma": max(settings.noise_level, 0.005) * level,
             "added_sigma": settings.noise_level * level,
-            "factor": settings.factor,
+            "factor": [settings.factor, 1] if settings.direction == "through-plane" else [settings.factor] * 2,
         }
     if task == "kspace":
         mask = cartesian_mask(lines, settings.acceleration, settings.centre_fraction, settings.mask, settings.seed)

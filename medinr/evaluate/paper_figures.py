@@ -66,7 +66,7 @@ def paper_figures(results: Results, folder: Path) -> list[Path]:
                     folder / f"images__{cell.cell}.{kind}",
                     [(name, images[name]) for name in names],
                     images["reference"],
-                    modality=cell.modality,
+                    modality=cell.manner,
                     unit=cell.unit,
                     scores=[_pair(found.get(name, {})) for name in names],
                     title=title,

@@ -89,6 +89,11 @@ class Cell:
     sampling: Mapping[str, Any] = field(default_factory=lambda: {"kind": "none"})
 
     @property
+    def manner(self) -> str:
+        """Modality as which its values are judged and shown: attenuation in 1/mm, like a magnitude, starts at 0."""
+        return "CT" if self.unit == "HU" else "MR"
+
+    @property
     def scan(self) -> str:
         """Name of the scan in the table."""
         return self.cell.split("__")[1]

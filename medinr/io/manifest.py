@@ -42,6 +42,9 @@ class ManifestRow:
         Under which the scan may be used, such as "CC BY 4.0".
     slices : str
         Slices to use: ``start:stop:step`` as in Python, or numbers such as ``3 8 13``; empty means all.
+    sidecar : str
+        Of raw data: what the file does not say (`medinr.io.sidecar`), a file relative to the manifest's folder; empty
+        if there is none.
     """
 
     path: str
@@ -53,16 +56,19 @@ class ManifestRow:
     split: str
     licence: str
     slices: str = ""
+    sidecar: str = ""
 
     def __post_init__(self) -> None:
         for name in ("path", "sha256", "subject", "modality", "split", "licence"):
             if not getattr(self, name):
                 raise ManifestError(f"column {name!r} is empty; every row needs it.")
-        if Path(self.path).is_absolute() or "\\" in self.path:
-            raise ManifestError(
-                f"path {self.path!r} works on one machine only. Write it relative to the manifest's folder, "
-                "with forward slashes."
-            )
+        for name in ("path", "sidecar"):
+            path = getattr(self, name)
+            if Path(path).is_absolute() or "\\" in path:
+                raise ManifestError(
+                    f"{name} {path!r} works on one machine only. Write it relative to the manifest's folder, "
+                    "with forward slashes."
+                )
         if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef"):
             raise ManifestError(f"sha256 {self.sha256[:12]!r}... is not 64 lower-case hexadecimal digits.")
         if self.modality not in MODALITIES:
@@ -97,7 +103,7 @@ class ManifestRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
-_OPTIONAL = ("slices",)
+_OPTIONAL = ("slices", "sidecar")
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,10 @@ class Manifest:
     def resolve(self, row: ManifestRow) -> Path:
         """Return where the row's file or folder is, by the manifest's own place."""
         return self.root / row.path
+
+    def explained_by(self, row: ManifestRow) -> Path | None:
+        """Return where the sidecar of the row's raw data is; None if it has none."""
+        return self.root / row.sidecar if row.sidecar else None
 
     def select(
         self,
@@ -204,7 +214,9 @@ def read_manifest(path: Path | str) -> Manifest:
         line = reader.line_num
         values = {name: value.strip() for name, value in record.items() if isinstance(value, str) and name}
         if len(values) != len(record):
-            raise ManifestError(f"{path}, line {line}: {len(values)} values for {len(COLUMNS)} columns.")
+            raise ManifestError(
+                f"{path}, line {line}: {len(values)} values for {len(reader.fieldnames or ())} columns."
+            )
         try:
             row = ManifestRow(**values)
         except ManifestError as error:
@@ -229,8 +241,10 @@ def write_manifest(manifest: Manifest, path: Path | str, overwrite: bool = False
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(row, name) for name in COLUMNS] for row in manifest.rows)
+    # Few manifests hold raw data: the column of their sidecars stands only where it is used.
+    columns = [name for name in COLUMNS if name != "sidecar" or any(row.sidecar for row in manifest.rows)]
+    writer.writerow(columns)
+    writer.writerows([getattr(row, name) for name in columns] for row in manifest.rows)
     return write_text(path, text.getvalue(), overwrite)
 
 

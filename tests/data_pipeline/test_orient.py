@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from medinr.data.orient import STANDARD_AXES, restore_orientation, standard_orientation
+from medinr.data.orient import STANDARD_AXES, across_slices, restore_orientation, standard_orientation
 from medinr.errors import GeometryError
 from medinr.io.grid import onto_grid, reorder
 
@@ -54,3 +54,29 @@ def test_grids_that_differ_are_refused(synthetic):
         onto_grid(volume, synthetic.affine(angles=(30, 0, 0)), volume.shape, "another scan")
     with pytest.raises(GeometryError, match="asks for more"):
         reorder(volume, np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]]))
+
+
+@pytest.mark.parametrize(("angles", "plane"), [((0, 0, 0), "coronal"), ((90, 0, 0), "axial"), ((10, -5, 8), "coronal")])
+def test_cut_across_its_slices_a_scan_stays_where_it_is(synthetic, angles, plane):
+    geometry = synthetic.affine(spacing=(1.0, 1.0, 1.4), angles=angles)
+    volume = synthetic.phantom((3, 7, 5), geometry=geometry)
+    volume.array[2, 6, 1] = 5000
+    across = across_slices(volume)
+    assert across.shape == (7, 3, 5)
+    assert across.plane == plane
+    assert across.spacing == pytest.approx((1.0, 1.4, 1.0))
+    z, y, x = np.unravel_index(across.array.argmax(), across.shape)
+    np.testing.assert_allclose(across.affine @ [x, y, z, 1], volume.affine @ [1, 6, 2, 1], atol=1e-9)
+    # As it hangs, its rows run through the slices: that is the axis thick slices are coarse along.
+    hung = standard_orientation(across)
+    assert abs(hung.affine[:3, 1] @ volume.affine[:3, 2]) == pytest.approx(1.4**2)
+
+
+def test_only_scans_that_can_be_thickened_are_cut_across(synthetic):
+    thick = synthetic.phantom((3, 7, 5), geometry=synthetic.affine(spacing=(1.0, 1.0, 1.6)))
+    with pytest.raises(GeometryError, match=r"1\.60 mm apart and pixels 1\.00 mm wide"):
+        across_slices(thick)
+    sagittal = synthetic.phantom((3, 7, 5), geometry=synthetic.affine(spacing=(1.0, 1.0, 1.0), angles=(0, 90, 0)))
+    assert sagittal.plane == "sagittal"
+    with pytest.raises(GeometryError, match="head: sagittal"):
+        across_slices(sagittal, "head")

@@ -6,7 +6,9 @@ from medinr.errors import FileError, ManifestError, OutputExistsError
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import COLUMNS, Manifest, ManifestRow, read_manifest, write_manifest
 
-HEADER = ",".join(COLUMNS)
+#: Columns of a manifest without raw data.
+PLAIN = COLUMNS[:-1]
+HEADER = ",".join(PLAIN)
 ROW = ManifestRow("a.nii.gz", "0" * 64, "s1", "1", "MR", "T1", "train", "CC BY", "2:9:3")
 
 
@@ -24,17 +26,29 @@ def test_round_trip(tmp_path):
         write_manifest(Manifest(rows, tmp_path), path)
 
 
+def test_the_sidecar_column_stands_only_where_it_is_used(tmp_path):
+    plain = write_manifest(Manifest((ROW,), tmp_path), tmp_path / "plain.csv")
+    assert "sidecar" not in plain.read_text()
+    raw = Manifest((ROW, replace(ROW, path="scan.npy", sidecar="said/scan.yaml")), tmp_path)
+    again = read_manifest(write_manifest(raw, tmp_path / "raw.csv"))
+    assert again == raw
+    assert again.explained_by(again.rows[0]) is None
+    assert again.explained_by(again.rows[1]) == tmp_path / "said" / "scan.yaml"
+    with pytest.raises(ManifestError, match=r"sidecar '/a\.yaml' works on one machine only"):
+        replace(ROW, sidecar="/a.yaml")
+
+
 def test_slices_column_may_be_absent(tmp_path):
-    path = _file(tmp_path, f"a.nii,{'0' * 64},s1,,CT,,test,CC0", header=",".join(COLUMNS[:-1]))
+    path = _file(tmp_path, f"a.nii,{'0' * 64},s1,,CT,,test,CC0", header=",".join(PLAIN[:-1]))
     assert read_manifest(path).rows[0].slice_numbers(3) == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
     ("header", "line", "words"),
     [
-        (",".join(COLUMNS).replace("subject", "subjekt"), "", "unknown column 'subjekt'; did you mean 'subject'"),
-        (",".join(COLUMNS).replace(",licence", ""), "", "licence is missing"),
-        (",".join((*COLUMNS, "path")), "", "twice"),
+        (",".join(PLAIN).replace("subject", "subjekt"), "", "unknown column 'subjekt'; did you mean 'subject'"),
+        (",".join(PLAIN).replace(",licence", ""), "", "licence is missing"),
+        (",".join((*PLAIN, "path")), "", "twice"),
         (None, f"a,{'0' * 64},s,,MR,T1,train", "line 2: 7 values"),
         (None, f"a,{'0' * 64},s,,MR,T1,train,CC,,more", "line 2"),
         (None, f"a,{'0' * 63},s,,MR,T1,train,CC,", "line 2: sha256"),
@@ -47,7 +61,7 @@ def test_slices_column_may_be_absent(tmp_path):
     ],
 )
 def test_malformed_manifests_say_where(tmp_path, header, line, words):
-    path = _file(tmp_path, line, header=header or ",".join(COLUMNS))
+    path = _file(tmp_path, line, header=header or ",".join(PLAIN))
     with pytest.raises(ManifestError, match=words):
         read_manifest(path)
 

@@ -4,17 +4,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from medinr.pipelines.methods import METHODS, choose_methods
 from medinr.pipelines.units import Bench
 
 from medinr.config import ReconstructConfig, load_config
 from medinr.config.protocol import PROTOCOL, load_task
 from medinr.errors import ConfigError
+from medinr.evaluate.metrics import psnr
 from medinr.evaluate.results import Results
 from medinr.io.hashes import hash_scan
-from medinr.io.manifest import Manifest, ManifestRow, write_manifest
+from medinr.io.manifest import Manifest, ManifestRow, read_manifest, write_manifest
 from medinr.io.measurement import read_measurement
 from medinr.io.nifti import write_nifti
+from medinr.operators import Fourier
 
 TASK = """\
 task: denoise
@@ -269,3 +272,63 @@ def test_every_task_of_the_protocol_has_its_peers(name):
     # SENSE and L1-ESPIRiT, where there are coils.
     assert ("least-squares" in names) == (task.kind in ("superres", "ct") or task.config.simulation.coils > 1)
     assert task.config.simulation.geometry == ("fan" if name.endswith("_fan") else "parallel")
+
+
+def test_thick_slices_are_simulated_from_scans_of_cubic_voxels(medinr, synthetic, bench):
+    """The bench's own scans are too thick to be a truth and are left out."""
+    cubic = synthetic.phantom((18, 20, 22), geometry=synthetic.affine(spacing=(1.0, 1.0, 1.0)))
+    path = write_nifti(cubic, bench / "cubic.nii.gz")
+    rows = [ManifestRow(path.name, hash_scan(path), "s3", "v1", "MR", "T1", "devtest", "CC0", "3:4")]
+    rows += read_manifest(bench / "heads.csv").rows
+    write_manifest(Manifest(tuple(rows), bench), bench / "three.csv")
+    text = (bench / "task.yaml").read_text().replace("task: denoise", "task: superres")
+    (bench / "thick.yaml").write_text(text + "simulation: {direction: through-plane, factor: 3}\n")
+    shared = (bench / "evaluate.yaml", "--tasks", bench / "thick.yaml", "--methods", "bicubic,TV")
+    found = medinr("evaluate", bench / "three.csv", *shared, "--out", bench / "out")
+    assert found.code == 0
+    results = Results.read(bench / "out")
+    assert set(results.table.subject) == {"s3"}
+    for cell in results.cells():
+        measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
+        assert measurement.data.shape == (1, 6, 22)
+        assert measurement.image_shape == (18, 22)
+        # Coronal slices out of the middle half of 20, not the manifest's choice of axial ones.
+        assert 5 <= cell.slice < 15
+    found = medinr("evaluate", bench / "heads.csv", *shared, "--out", bench / "none")
+    assert found.code == 2
+    assert "nearly cubic voxels" in found.err
+
+
+def test_raw_data_are_judged_against_the_image_of_all_of_them(medinr, bench, synthetic):
+    image = synthetic.phantom((1, 32, 28)).array[0]
+    data = Fourier(image.shape)(torch.from_numpy(image).to(torch.complex64))
+    np.save(bench / "scan.npy", data.numpy())
+    (bench / "said.yaml").write_text("kind: kspace\naxes: [ky, kx]\nspacing_mm: [2, 1.5]\n")
+    row = ManifestRow("scan.npy", hash_scan(bench / "scan.npy"), "r1", "", "MR", "", "devtest", "CC0", "", "said.yaml")
+    rows = (row, *read_manifest(bench / "heads.csv").rows)
+    write_manifest(Manifest(rows, bench), bench / "mixed.csv")
+    text = (bench / "task.yaml").read_text().replace("task: denoise", "task: kspace")
+    (bench / "real.yaml").write_text(text + "raw: {acceleration: 2, centre_fraction: 0.2}\n")
+    found = medinr(
+        "evaluate",
+        bench / "mixed.csv",
+        bench / "evaluate.yaml",
+        "--tasks",
+        f"{bench / 'real.yaml'},{bench / 'task.yaml'}",
+        "--methods",
+        "zero-filled,noisy",
+        "--out",
+        bench / "out",
+    )
+    assert found.code == 0
+    results = Results.read(bench / "out")
+    subjects = results.table.groupby("task").subject.unique().map(set).to_dict()
+    assert subjects == {"real": {"r1"}, "task": {"s1", "s2"}}
+    (cell,) = [cell for cell in results.cells() if cell.task == "real"]
+    assert cell.sampling["kind"] == "lines"
+    assert len(cell.sampling["lines"]) == 16
+    images = results.images(cell)
+    # Nothing is left out of the reference, so it is the image that was transformed.
+    np.testing.assert_allclose(images["reference"], image, atol=1e-3 * image.max())
+    assert psnr(images["zero-filled"], image, float(image.max())) < 40
+    assert any("image of all of them" in note for note in results.facts["notes"])

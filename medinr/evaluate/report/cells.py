@@ -112,8 +112,8 @@ def _shown(
     known += [name for name in texts if name not in (REFERENCE, *known) and not name.startswith(UNCERTAINTY)]
     names = [REFERENCE, *known]
     doubts = [name for name in texts if name.startswith(UNCERTAINTY)]
-    window = first_window(images[REFERENCE], cell.modality)
-    if cell.modality == "CT":
+    window = first_window(images[REFERENCE], cell.manner)
+    if cell.manner == "CT":
         presets = [[name, *ends] for name, ends in CT_WINDOWS.items()]
     else:
         presets = [["default", window.low, window.high], ["whole range", scale.low, scale.high]]
