@@ -23,6 +23,9 @@ TRUNCATION = 4.0
 #: Rows of a banded matrix that are multiplied together, and pixels of the images that are blurred together.
 _BLOCK, _PART = 32, 2**18
 
+#: Reach in voxels up to which shifted images are added instead.
+_NARROW = 4
+
 
 class _SeparablePSF(LinearOperator):
     """One banded matrix product per axis.
@@ -237,6 +240,8 @@ def multiply_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
 def multiply_banded(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
     """`multiply_along` for a square matrix that is zero further than ``reach`` from its diagonal."""
     size = len(matrix)
+    if 0 < reach <= _NARROW and size > 4 * reach:
+        return _multiply_narrow(matrix, reach, x, axis)
     block = max(_BLOCK, reach)
     if block + 2 * reach > size // 2:
         return multiply_along(matrix, x, axis)
@@ -245,6 +250,21 @@ def multiply_banded(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
         low, high = max(0, first - reach), min(size, first + block + reach)
         parts.append(multiply_along(matrix[first : first + block, low:high], x.narrow(axis, low, high - low), axis))
     return torch.cat(parts, dim=axis)
+
+
+def _multiply_narrow(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
+    """Shifted images times weights; only within ``reach`` of the border are the rows of the matrix not all alike."""
+    size = len(matrix)
+    middle = size - 2 * reach
+    weights = matrix[reach, : 2 * reach + 1].tolist()
+    ends = [
+        multiply_along(matrix[:reach, : 2 * reach], x.narrow(axis, 0, 2 * reach), axis),
+        multiply_along(matrix[-reach:, -2 * reach :], x.narrow(axis, size - 2 * reach, 2 * reach), axis),
+    ]
+    inside = x.narrow(axis, 0, middle) * weights[0]
+    for shift, weight in enumerate(weights[1:], 1):
+        inside = inside.add_(x.narrow(axis, shift, middle), alpha=weight)
+    return torch.cat([ends[0], inside, ends[1]], dim=axis)
 
 
 def require_per_axis(name: str, values: Sequence[float], shape: tuple[int, ...]) -> None:

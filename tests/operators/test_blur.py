@@ -7,6 +7,7 @@ from scipy.ndimage import convolve, gaussian_filter1d, uniform_filter
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators import BoxPSF, GaussianPSF, MeasuredPSF
+from medinr.operators.blur import multiply_along, multiply_banded, reflecting_matrix
 from medinr.units import SIGMA_PER_FWHM
 
 DOUBLE = torch.float64
@@ -141,3 +142,17 @@ def test_narrow_kernels_on_large_images_are_the_same_matrix(generator, batch):
     torch.testing.assert_close(blur.H(x), down.T @ x @ across)
     (gradient,) = torch.autograd.grad(blur(x.requires_grad_()), x, torch.ones_like(x))
     torch.testing.assert_close(gradient, blur.H(torch.ones_like(x)).detach())
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 4])
+@pytest.mark.parametrize("extra", [1, 2, 30])
+@pytest.mark.parametrize("axis", [-2, -1])
+def test_short_kernels_are_added_as_shifted_images(generator, reach, extra, axis):
+    """However close the two borders are, and of complex images too."""
+    size = 4 * reach + extra
+    weights = torch.rand(2 * reach + 1, dtype=DOUBLE, generator=generator)  # uneven, so that mirrored ones would differ
+    matrix = reflecting_matrix(size, weights)
+    shape = (3, size, 5) if axis == -2 else (3, 5, size)
+    x = torch.complex(*torch.rand(2, *shape, dtype=DOUBLE, generator=generator))
+    for square in (matrix, matrix.T):
+        torch.testing.assert_close(multiply_banded(square, reach, x, axis), multiply_along(square, x, axis))
