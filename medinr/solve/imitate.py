@@ -216,7 +216,7 @@ def imitate(
     draws = _draws(len(points), settings.batch_for(len(points)), generator)
     probe = _some(points, PROBE, generator)
     # Tables that an encoding learns move in the trunk itself and cannot be shown otherwise than they are.
-    shown, bold = _Shown(trunk, head, points[probe], values[probe]), not learned
+    shown = None if learned else _Shown(trunk, head, points[probe], values[probe])
     for step in range(steps):
         picked = next(draws).to(points.device)
         inputs = trunk.encode(points[picked])
@@ -234,8 +234,8 @@ def imitate(
             # Far more pixels than features, or the head would fit those alone.
             fresh = _some(points, max(settings.batch, 16 * len(head)), generator)
             _renew(layers, head, points[fresh], values[fresh], guard)
-        if bold:
-            bold = not shown.settle() or step + 1 < BOLD_STEPS
+        if shown is not None and shown.settle() and step + 1 >= BOLD_STEPS:
+            shown = None
         if step + 1 == steps:
             _end(trunk, head, points, values, guard)
         if not after_step(step + 1):
