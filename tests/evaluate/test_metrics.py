@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,6 +133,29 @@ def test_one_call_gives_every_number() -> None:
     assert found.psnr_body == pytest.approx(40.0)
     assert found.psnr == pytest.approx(40.0 - 10 * math.log10(inside))
     assert found.nrmse == pytest.approx(20 / 1040)
+
+
+def test_last_digits_do_not_depend_on_the_threads_of_blas() -> None:
+    scored = """
+import numpy as np
+from medinr.evaluate.metrics import scores_of
+noise = np.random.default_rng(0)
+reference = 100 * noise.random((178, 178))
+print([one.value.hex() for one in scores_of(reference + noise.normal(size=(178, 178)), reference, 100.0, "MR")])
+"""
+    # BLAS reads its number of threads once, when it is loaded.
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", scored],
+            env=os.environ | dict.fromkeys(names, threads),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(printed) == 1
 
 
 def test_what_cannot_be_judged_is_named() -> None:
