@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from medinr.pipelines.measure import as_seen, measure_slices, open_measurement
+from medinr.pipelines.measure import measure_slices, open_measurement, taken_slices
 from medinr.pipelines.slices import Truth
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from medinr.config import ReconstructConfig
 from medinr.config.protocol import NamedTask
-from medinr.errors import FileError, GeometryError
+from medinr.errors import FileError
 from medinr.evaluate.results import Cell
 from medinr.io.atomic import atomic_path, write_json
 from medinr.io.claims import wait_for_claim
@@ -113,16 +113,8 @@ class Source:
         path, sidecar = manifest.verify(row), manifest.explained_by(row)
         if task.real:
             return cls(row, path, sidecar, None, row.slice_numbers(read_raw(path, sidecar=sidecar).slices))
-        whole = read_scan(path, modality=row.modality)
-        try:
-            scan = as_seen(whole, task.config, row.path)
-        except GeometryError:
-            # Its slices are too thick to be a truth; the task's words say which scans are meant.
-            return cls(row, path, None, None, ())
-        count = scan.shape[0]
-        # The manifest's choice is of the scan's own slices; of those across them, the middle half is in the body.
-        chosen = row.slice_numbers(count) if scan is whole else tuple(range(count // 4, count - count // 4))
-        return cls(row, path, None, scan, chosen)
+        scan, numbers = taken_slices(read_scan(path, modality=row.modality), task.config, row)
+        return cls(row, path, None, scan, numbers)
 
     def measure(self, config: ReconstructConfig, number: int) -> tuple[Measurement, Truth]:
         """Give the measurement of a slice and what it is judged by."""

@@ -16,8 +16,9 @@ from medinr.data.from_raw import measurement_from_raw
 from medinr.data.orient import across_slices, standard_orientation
 from medinr.data.raw_prepare import prepare
 from medinr.data.simulate import simulate
-from medinr.errors import ConfigError
+from medinr.errors import ConfigError, GeometryError
 from medinr.evaluate.metrics import data_range
+from medinr.io.manifest import ManifestRow
 from medinr.io.measurement import read_measurement
 from medinr.io.raw import is_raw, read_raw
 from medinr.io.scan import read_scan
@@ -108,6 +109,20 @@ def as_seen(whole: Volume, config: ReconstructConfig, name: str) -> Volume:
     """The scan in the slices that a simulation measures: its own, or those across them."""
     across = config.task == "superres" and config.simulation.direction == "through-plane"
     return across_slices(whole, name) if across else whole
+
+
+def taken_slices(whole: Volume, config: ReconstructConfig, row: ManifestRow) -> tuple[Volume, tuple[int, ...]]:
+    """A manifest's scan as a simulation sees it, and the slices taken; none where it cannot stand for the task.
+
+    The manifest's choice is of the scan's own slices; of those across them, the middle half is in the body.
+    """
+    try:
+        scan = as_seen(whole, config, row.path)
+    except GeometryError:
+        # Its slices are too thick to be a truth; the task's words say which scans are meant.
+        return whole, ()
+    count = scan.shape[0]
+    return scan, row.slice_numbers(count) if scan is whole else tuple(range(count // 4, count - count // 4))
 
 
 def measure_slices(

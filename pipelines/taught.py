@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from medinr.pipelines.cells import seeded
-from medinr.pipelines.measure import measure_slices
+from medinr.pipelines.measure import measure_slices, taken_slices
 from medinr.pipelines.slices import Start, naive_image, open_trunk, problem_for
 from torch import Tensor, nn
 
@@ -24,6 +24,7 @@ from medinr.baselines.unet import train_unet, untrained_unet
 from medinr.config import ReconstructConfig, find_manifest
 from medinr.data.dataset import load_training_slices
 from medinr.data.simulate import TASK_MODALITY
+from medinr.errors import ConfigError
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk
 from medinr.inr.pretrain import PretrainSettings, pretrain
@@ -127,12 +128,17 @@ def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
     """Plainest image and truth of every training slice, measured `DRAWS` times, magnitude or attenuation of order one.
 
     The same slices that the task's own trunk may learn from, each in its own grid.
+
+    Raises
+    ------
+    ConfigError
+        When no training scan can stand for the task.
     """
     manifest = training_manifest(config)
     pairs: list[tuple[Tensor, Tensor]] = []
     for row in manifest:
-        whole = read_scan(manifest.verify(row), modality=row.modality)
-        for number in row.slice_numbers(whole.shape[0]):
+        whole, numbers = taken_slices(read_scan(manifest.verify(row), modality=row.modality), config, row)
+        for number in numbers:
             for draw in range(DRAWS):
                 own = seeded(config, draw, row.sha256, number)
                 measurement, truth = measure_slices(whole, own, [number], row.path)
@@ -142,6 +148,11 @@ def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
                     image = attenuation_from_hu(np.clip(image, HU_VACUUM, None))
                 target = torch.from_numpy(image) / problem.scale
                 pairs.append((plain_input(naive_image(measurement, problem), problem.scale), target))
+    if not pairs:
+        raise ConfigError(
+            f"No training scan of {config.peer.training} can be measured as the task asks (its slices are too thick to "
+            "be cut across). Choose another manifest: --set peer.training=FILE, or leave the U-Net out."
+        )
     return pairs
 
 

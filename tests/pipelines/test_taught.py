@@ -1,6 +1,7 @@
 """Peers that learn something first: control trunks, a meta-learned one, and a U-Net."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from medinr.pipelines.taught import control_start, task_unet, training_pairs
 
 from medinr.config import ReconstructConfig, load_config
-from medinr.errors import LeakageError
+from medinr.errors import ConfigError, LeakageError
 from medinr.evaluate.leakage import refuse_taught
 from medinr.evaluate.results import Results
 from medinr.io.hashes import hash_scan
@@ -83,6 +84,22 @@ def test_pairs_are_of_order_one_and_of_the_training_split_alone(config) -> None:
     # Three draws of one slice: the same truth in other noise.
     assert torch.equal((pairs[0][1] * 1e3).round() > 0, (pairs[1][1] * 1e3).round() > 0)
     assert not torch.equal(pairs[0][0], pairs[1][0])
+
+
+def test_thick_slices_are_learned_from_scans_of_cubic_voxels_cut_across(bench, synthetic) -> None:
+    text = (bench / "task.yaml").read_text().replace("task: denoise", "task: superres")
+    text = text.replace("noise_level: 0.1", "direction: through-plane, factor: 3")
+    (bench / "thick.yaml").write_text(text)
+    config = load_config(ReconstructConfig, bench / "thick.yaml")
+    with pytest.raises(ConfigError, match=r"heads.csv can be measured.*peer.training"):
+        training_pairs(config)
+    cubic = synthetic.phantom((18, 20, 22), geometry=synthetic.affine(spacing=(1.0, 1.0, 1.0)))
+    path = write_nifti(cubic, bench / "cubic.nii.gz")
+    row = ManifestRow(path.name, hash_scan(path), "d", "v1", "MR", "T1", "train", "CC0", "3:4")
+    write_manifest(Manifest((row, *read_manifest(bench / "heads.csv").rows), bench), bench / "four.csv")
+    pairs = training_pairs(replace(config, peer=replace(config.peer, training=str(bench / "four.csv"))))
+    # The middle ten of 20 coronal slices, three draws each.
+    assert [truth.shape for _, truth in pairs] == [(18, 22)] * 30
 
 
 def test_a_u_net_is_kept_and_the_global_random_state_is_not_touched(config, tmp_path) -> None:
