@@ -116,7 +116,7 @@ def _methods(task: str, seed: int, recipe_steps: int) -> dict[str, FitSettings]:
     ours = load_config(ReconstructConfig, "fit_image" if task == "fit" else task).fit
     if ours.imitation.passes == 0:
         # No task fits a network unless asked to; here it is asked, for it is networks whose PSNR falls.
-        ours = replace(ours, imitation=ImitationSettings())
+        ours = replace(ours, imitation=ImitationSettings(passes=8))
     published = load_config(ReconstructConfig, "published_recipe", [f"fit.steps={recipe_steps}"]).fit
     return {"medinr": replace(ours, seed=seed), "published recipe": replace(published, seed=seed)}
 

@@ -47,7 +47,7 @@ class ImitationSettings:
     ----------
     passes : float
         Times every pixel is seen, on average; more often in an image so small that there would be fewer than
-        `LEAST_STEPS` steps. 0 leaves imitation out.
+        `LEAST_STEPS` steps; 8 is plenty. 0 leaves imitation, and with it the network, out.
     batch : int
         Pixels per step, drawn anew each time without replacement; all of an image that has no more.
     natural : NaturalSettings
@@ -59,7 +59,7 @@ class ImitationSettings:
         ``"auto"``: bfloat16 products where the device is fast at them and the error still large.
     """
 
-    passes: float = 8.0
+    passes: float = 0.0
     batch: int = 6144
     natural: NaturalSettings = field(default_factory=NaturalSettings)
     final: float = 0.01
