@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+from medinr.pipelines.beside import scan_beside
 from medinr.pipelines.measure import measure_slices, open_measurement, taken_slices
 from medinr.pipelines.slices import Truth
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from medinr.io.atomic import atomic_path, write_json
 from medinr.io.claims import wait_for_claim
 from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.measurement import write_measurement
+from medinr.io.nifti import write_nifti
 from medinr.io.raw import read_raw
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
@@ -66,6 +68,11 @@ def prepare_cells(
     """
     scan = scan_name(row)
     wanted = {"slices": slices, "choice": row.slices, "seed": seed, "sha256": row.sha256}
+    other = scan_beside(manifest, row, task.beside) if task.beside else None
+    if task.beside and other is None:
+        return []
+    if other is not None:
+        wanted["beside"] = other.sha256
     listing = folder / WORK / f"{task.name}__{scan}.json"
     with wait_for_claim(listing.with_suffix(".claim")):
         if listing.exists():
@@ -73,6 +80,9 @@ def prepare_cells(
             if found["wanted"] == wanted:
                 return list(found["cells"])
         source = Source.open(task, manifest, row)
+        if other is not None:
+            read = read_scan(manifest.verify(other), modality=other.modality)
+            write_nifti(read, beside_path(folder, task.name, scan), overwrite=True)
         cells = []
         for number in _spread(source.numbers, slices):
             measurement, truth = source.measure(seeded(task.config, seed, row.sha256, number), number)
@@ -83,7 +93,7 @@ def prepare_cells(
                 session=row.session,
                 contrast=row.contrast,
                 slice=number,
-                series_description=" ".join(part for part in (row.contrast or row.modality, row.session) if part),
+                series_description=_described(row) + (f", beside {_described(other)}" if other is not None else ""),
                 spacing=measurement.spacing,
                 unit=measurement.unit,
                 modality=measurement.modality,
@@ -95,6 +105,15 @@ def prepare_cells(
             cells.append(cell.cell)
         write_json(listing, {"wanted": wanted, "cells": cells}, overwrite=True)
     return cells
+
+
+def beside_path(folder: Path, task: str, scan: str) -> Path:
+    """Where the scan is kept that lies beside a measured one."""
+    return folder / WORK / f"{task}__{scan}.nii.gz"
+
+
+def _described(row: ManifestRow) -> str:
+    return " ".join(part for part in (row.contrast or row.modality, row.session) if part)
 
 
 @dataclass(frozen=True, eq=False)

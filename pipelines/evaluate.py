@@ -170,7 +170,8 @@ def evaluate(
             if not units:
                 raise ManifestError(
                     f"No scan of split {config.split!r} suits any of the tasks {', '.join(todo.tasks)}: "
-                    "through-plane tasks want axial or coronal scans of nearly cubic voxels."
+                    "through-plane tasks want axial or coronal scans of nearly cubic voxels, prior tasks a second scan "
+                    "in the manifest (an earlier session, another contrast, another person)."
                 )
             _run(crew, units, watch)
         finally:

@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import replace
 
+from medinr.pipelines.earlier import hear_earlier, open_earlier
 from medinr.pipelines.outcome import Case, Outcome
 from medinr.pipelines.slices import Start, naive_image
 from medinr.pipelines.taught import control_start, plain_input, task_unet
@@ -15,6 +16,7 @@ from torch import Tensor
 from medinr.baselines.unet import improve
 from medinr.config import ReconstructConfig, load_config
 from medinr.errors import ConfigError
+from medinr.prior.local import ImagePrior
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.phases import LOOKS
 
@@ -23,8 +25,16 @@ LOOKS_AT_STEPS = 50
 
 
 def by_medinr(case: Case) -> Outcome:
-    """The network and the prior, as the task's configuration says."""
-    return fitted(case, case.config.fit, case.start(case.config.trunk))
+    """The network and the prior, as the task's configuration says; with the scan beside where there is one."""
+    begin, settings = case.start(case.config.trunk), case.config.fit
+    if case.beside is None:
+        return fitted(case, settings, begin)
+    scan = open_earlier(case.beside, case.measurement)
+    started = time.perf_counter()
+    heard = hear_earlier(scan, case.measurement, [case.problem], begin.prior, settings)
+    spent = time.perf_counter() - started
+    found = fitted(case, settings, begin, heard.priors[0])
+    return replace(found, seconds=spent + (found.seconds or 0.0), reason=f"{heard.sentence()} {found.reason}")
 
 
 def by_strainer(case: Case) -> Outcome:
@@ -60,8 +70,8 @@ def by_unet(case: Case) -> Outcome:
     return Outcome(image, time.perf_counter() - started)
 
 
-def fitted(case: Case, settings: FitSettings, begin: Start) -> Outcome:
-    """Fit a network from a start, with its curve."""
+def fitted(case: Case, settings: FitSettings, begin: Start, prior: ImagePrior | None = None) -> Outcome:
+    """Fit a network from a start, with its curve; with another prior than the start's where one is given."""
     problem = case.problem
     seen: dict[int, float] = {}
 
@@ -76,7 +86,7 @@ def fitted(case: Case, settings: FitSettings, begin: Start) -> Outcome:
         begin.trunk,
         begin.length_scale,
         settings,
-        prior=begin.prior,
+        prior=prior or begin.prior,
         observer=look if case.score is not None else None,
         observe_every=max(1, taught // LOOKS if taught else settings.steps // LOOKS_AT_STEPS),
     )

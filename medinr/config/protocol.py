@@ -13,20 +13,30 @@ from medinr.errors import ConfigError
 
 @dataclass(frozen=True)
 class ProtocolTask:
-    """A base configuration, ``KEY=VALUE`` settings that win over it, and what it is in words."""
+    """A base configuration, ``KEY=VALUE`` settings that win over it, what it is in words, and what lies beside it."""
 
     base: str
     changes: tuple[str, ...]
     words: str
+    beside: str = ""
 
 
 @dataclass(frozen=True)
 class NamedTask:
-    """A task of an evaluation, ready to run."""
+    """A task of an evaluation, ready to run.
+
+    Attributes
+    ----------
+    name, words : str
+    config : ReconstructConfig
+    beside : {"", "earlier", "contrast", "stranger"}
+        Which other scan the measurement may be explained with (`medinr.pipelines.beside`).
+    """
 
     name: str
     words: str
     config: ReconstructConfig
+    beside: str = ""
 
     @property
     def kind(self) -> str:
@@ -39,8 +49,13 @@ class NamedTask:
         return self.config.raw.acceleration > 1 or self.config.raw.every > 1
 
 
-def _simulation(base: str, words: str, **settings: object) -> ProtocolTask:
-    return ProtocolTask(base, tuple(f"simulation.{key}={value}" for key, value in settings.items()), words)
+def _simulation(base: str, words: str, beside: str = "", **settings: object) -> ProtocolTask:
+    return ProtocolTask(base, tuple(f"simulation.{key}={value}" for key, value in settings.items()), words, beside)
+
+
+def _eightfold(beside: str, words: str) -> ProtocolTask:
+    words = f"8x undersampled k-space, 1 coil, 40 dB, beside {words}"
+    return _simulation("kspace", words, beside, acceleration=8.0, centre_fraction=0.04)
 
 
 #: What `medinr evaluate --tasks` knows by name.
@@ -70,6 +85,9 @@ PROTOCOL: dict[str, ProtocolTask] = {
     "kspace_mr_multi_4x_equispaced": _simulation(
         "kspace", "every 4th line of k-space, 8 coils, 40 dB", acceleration=4.0, mask="equispaced", coils=8
     ),
+    "prior_exam_8x": _eightfold("earlier", "the person's earlier scan"),
+    "prior_contrast_8x": _eightfold("contrast", "another contrast of the same session"),
+    "prior_stranger_8x": _eightfold("stranger", "somebody else's scan, which should not be believed"),
     "ct_sparse_60": _simulation("ct", "sparse-view CT, 60 parallel views, 1e5 photons", views=60, photons=1e5),
     "ct_sparse_30": _simulation("ct", "sparse-view CT, 30 parallel views, 1e5 photons", views=30, photons=1e5),
     "ct_sparse_60_fan": _simulation(
@@ -111,7 +129,7 @@ def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()
     known = PROTOCOL.get(name)
     if known is not None:
         config = load_config(ReconstructConfig, known.base, [*known.changes, *overrides])
-        return NamedTask(name, known.words, config)
+        return NamedTask(name, known.words, config, known.beside)
     try:
         config = load_config(ReconstructConfig, name, overrides, near=near)
     except ConfigError as error:
