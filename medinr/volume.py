@@ -152,8 +152,22 @@ class Volume:
             files = tuple(files[number] for number in numbers)
         return replace(self, array=self.array[numbers], affine=affine, provenance=replace(self.provenance, files=files))
 
+    def require_finite(self, name: str = "the scan") -> None:
+        """Refuse NaN and infinity (raises `IntensityError`, naming the first slice that holds some)."""
+        for number in range(len(self.array)):
+            self._require_finite_slice(number, name)
+
+    def _require_finite_slice(self, number: int, name: str) -> None:
+        plane = self.array[number]
+        bad = int(plane.size - np.isfinite(plane).sum())
+        if bad:
+            raise IntensityError(
+                f"{name}, slice {number}: {bad} of {plane.size} voxels are NaN or infinite. "
+                "Replace them (e.g. with 0 outside the body) or choose other slices."
+            )
+
     def require_usable(self, name: str = "the scan") -> None:
-        """Refuse values nothing can be fitted to: NaN, infinity, or zeros only.
+        """Refuse values nothing can be fitted to: NaN, infinity, or slices of zeros only.
 
         Raises
         ------
@@ -161,12 +175,7 @@ class Volume:
             Naming the first slice that is unusable.
         """
         for number, plane in enumerate(self.array):
-            bad = int(plane.size - np.isfinite(plane).sum())
-            if bad:
-                raise IntensityError(
-                    f"{name}, slice {number}: {bad} of {plane.size} voxels are NaN or infinite. "
-                    "Replace them (e.g. with 0 outside the body) or choose other slices."
-                )
+            self._require_finite_slice(number, name)
             if not plane.any():
                 raise IntensityError(f"{name}, slice {number}: every voxel is zero. Choose other slices with --slices.")
 

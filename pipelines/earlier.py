@@ -78,7 +78,8 @@ def open_earlier(path: Path, measurement: Measurement, **reading: Any) -> Volume
     if measurement.modality != "MR":
         raise ConfigError(f"--prior is for MR; this measurement is {measurement.modality}. Leave --prior out.")
     scan = read_scan(path, modality="MR", **reading)
-    scan.require_usable(path.name)
+    # Slices of air, as above many a head, are no harm: the scan is registered as a whole.
+    scan.require_finite(path.name)
     return scan
 
 
@@ -113,7 +114,9 @@ def hear_earlier(
             "--prior needs a trunk with a local prior, and turns of it (fit.imitation.passes or fit.finish above 0). "
             "Choose another --trunk or --task, or leave --prior out."
         )
-    guide = replace(settings.guide, iterations=min(settings.guide.iterations, settings.joint_guide))
+    # As many turns as the reconstruction itself: from fewer, a companion looks more useful than it is in the end.
+    turns = settings.joint_guide if settings.imitation.passes > 0 else settings.guide.iterations
+    guide = replace(settings.guide, iterations=min(settings.guide.iterations, turns))
     chosen = list(range(0, len(problems), math.ceil(len(problems) / LOOKED_AT)))
     rounds = math.ceil(LOOKED_AT / len(chosen))
     trials = [(position, settings.seed + seed) for seed in range(rounds) for position in chosen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.pretrain import pretrain as train_trunk
 from medinr.io.manifest import read_manifest
 from medinr.prior.local import LocalPrior
-from medinr.prior.train import train_prior
+from medinr.prior.train import train_on_magnitudes, train_prior
 from medinr.solve.familiarity import surprise_range
 from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
 
@@ -56,7 +56,7 @@ def pretrain(
     TrunkCard
     """
     path = new_result(out, f"{config.name}.safetensors", overwrite)
-    unfinished = {part: out / f"{config.name}.{part}.checkpoint" for part in ("trunk", "prior")}
+    unfinished = {part: out / f"{config.name}.{part}.checkpoint" for part in ("trunk", "prior", "magnitudes")}
     if overwrite:
         for checkpoint in unfinished.values():
             checkpoint.unlink(missing_ok=True)
@@ -97,14 +97,7 @@ def pretrain(
         scanned = load_scanned_slices(manifest, per_scan=config.prior_slices_per_scan, **choice)
         seen.append(scanned)
         started = time.perf_counter()
-        denoiser = train_prior(
-            scanned.images,
-            config.prior,
-            checkpoint=unfinished["prior"],
-            fingerprint=_fingerprint(config, scanned),
-            progress=prior_progress,
-        )
-        prior = LocalPrior(denoiser)
+        prior = _train_prior(scanned, config, unfinished, prior_progress)
         results |= {
             "prior_slices": len(scanned.images),
             "prior_seconds": time.perf_counter() - started,
@@ -136,6 +129,24 @@ def pretrain(
     for checkpoint in unfinished.values():
         checkpoint.unlink(missing_ok=True)
     return card
+
+
+def _train_prior(
+    scanned: ScannedSlices,
+    config: PretrainConfig,
+    checkpoints: Mapping[str, Path],
+    progress: Callable[[int, float], None] | None,
+) -> LocalPrior:
+    """Train a local prior, and from it one for magnitudes if the configuration wants it."""
+    shared: dict[str, Any] = {"fingerprint": _fingerprint(config, scanned)}
+    denoiser = train_prior(scanned.images, config.prior, checkpoint=checkpoints["prior"], progress=progress, **shared)
+    if config.prior.magnitude_steps == 0:
+        return LocalPrior(denoiser)
+    further = None if progress is None else lambda step, gain: progress(config.prior.steps + step, gain)
+    on_magnitudes = train_on_magnitudes(
+        denoiser, scanned.images, config.prior, checkpoint=checkpoints["magnitudes"], progress=further, **shared
+    )
+    return LocalPrior(denoiser, on_magnitudes=on_magnitudes)
 
 
 def _fingerprint(config: PretrainConfig, slices: TrainingSlices | ScannedSlices) -> str:

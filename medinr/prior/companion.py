@@ -68,6 +68,11 @@ class CompanionPrior:
         """Return the same with the convolutions of its prior in another precision."""
         return replace(self, prior=self.prior.in_precision(precision))
 
+    def for_magnitudes(self) -> CompanionPrior | None:
+        """Return the same for magnitudes with Rician noise, see `medinr.prior.local.ImagePrior`."""
+        prior = self.prior.for_magnitudes()
+        return None if prior is None else replace(self, prior=prior)
+
     @torch.no_grad()
     def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:
         """Denoise an image ``(y, x)`` with both (see `medinr.prior.local.LocalPrior.denoise`)."""

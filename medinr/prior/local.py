@@ -26,6 +26,9 @@ class ImagePrior(Protocol):
     def in_precision(self, precision: torch.dtype) -> Self:
         """Return the same with its convolutions in another precision."""
 
+    def for_magnitudes(self) -> Self | None:
+        """Return the same for magnitudes with Rician noise, whose bias it takes out; None where nobody trained it."""
+
 
 @dataclass(frozen=True, eq=False)
 class LocalPrior:
@@ -37,14 +40,21 @@ class LocalPrior:
     precision : torch.dtype
         Of the convolutions. bfloat16 is quicker where the processor multiplies matrices of it, at a few
         hundredths of a decibel in a reconstruction.
+    on_magnitudes : LocalDenoiser, optional
+        The same for Rician noise.
     """
 
     denoiser: LocalDenoiser
     precision: torch.dtype = torch.float32
+    on_magnitudes: LocalDenoiser | None = None
 
     def in_precision(self, precision: torch.dtype) -> LocalPrior:
         """Return the same with its convolutions in another precision."""
         return replace(self, precision=precision)
+
+    def for_magnitudes(self) -> LocalPrior | None:
+        """Return the same for magnitudes with Rician noise, see `ImagePrior`."""
+        return None if self.on_magnitudes is None else LocalPrior(self.on_magnitudes, self.precision)
 
     @torch.no_grad()
     def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class PriorSettings:
     ----------
     steps : int
         0 trains none.
+    magnitude_steps : int
+        Further ones of a copy, on magnitudes of complex noise (Rician); 0 trains no copy.
     batch, patch : int
         Patches per step and their pixels per side.
     rate : float
@@ -42,6 +45,7 @@ class PriorSettings:
     """
 
     steps: int = 4000
+    magnitude_steps: int = 0
     batch: int = 16
     patch: int = 48
     rate: float = 1e-3
@@ -53,10 +57,15 @@ class PriorSettings:
     architecture: DenoiserSettings = field(default_factory=DenoiserSettings)
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or min(self.batch, self.patch, self.checkpoint_every) < 1:
+        if min(self.steps, self.magnitude_steps) < 0 or min(self.batch, self.patch, self.checkpoint_every) < 1:
             raise ConfigError("The prior's steps cannot be negative; batch, patch and checkpoint_every are 1 or more.")
         if not 0 < self.lowest < self.highest or not 0 < self.coarser <= 1:
             raise ConfigError("The prior wants 0 < lowest < highest and coarser from above 0 to 1.")
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of all that is trained."""
+        return self.steps + self.magnitude_steps if self.steps else 0
 
 
 def _patches(pools: Sequence[Sequence[Tensor]], settings: PriorSettings, generator: torch.Generator) -> Tensor:
@@ -113,6 +122,76 @@ def train_prior(
     ShapeError
         When no slice is as large as a patch.
     """
+    denoiser = LocalDenoiser(settings.architecture, torch.Generator().manual_seed(settings.seed))
+    return _train(denoiser, settings.steps, _gaussian, images, settings, checkpoint, fingerprint, progress)
+
+
+def train_on_magnitudes(
+    denoiser: LocalDenoiser,
+    images: Sequence[Tensor],
+    settings: PriorSettings,
+    *,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    progress: Callable[[int, float], None] | None = None,
+) -> LocalDenoiser:
+    """Train a copy of a denoiser on Rician noise, ``D(|x + s n|, s) ~ x`` with complex ``n``.
+
+    It learns where the noise lifts a magnitude: in air by 1.25 ``s``, next to nothing in the body. Parameters other
+    than the denoiser, which stays as it is, and errors as of `train_prior`.
+    """
+    return _train(
+        deepcopy(denoiser), settings.magnitude_steps, _rician, images, settings, checkpoint, fingerprint, progress
+    )
+
+
+def _gaussian(clean: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
+    return clean + level * torch.randn(clean.shape, generator=generator)
+
+
+def _rician(clean: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.hypot(_gaussian(clean, level, generator), level * torch.randn(clean.shape, generator=generator))
+
+
+def _train(
+    denoiser: LocalDenoiser,
+    steps: int,
+    spoil: Callable[[Tensor, Tensor, torch.Generator], Tensor],
+    images: Sequence[Tensor],
+    settings: PriorSettings,
+    checkpoint: Path | None,
+    fingerprint: str,
+    progress: Callable[[int, float], None] | None,
+) -> LocalDenoiser:
+    pools = _pools(images, settings)
+    denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    adam = torch.optim.Adam(denoiser.parameters(), lr=settings.rate)
+    first = 0
+    if checkpoint is not None and checkpoint.is_file():
+        first = _resume(resume_tensors(checkpoint, fingerprint), denoiser, adam)
+    spread = math.log(settings.highest / settings.lowest)
+    for step in range(first, steps):
+        # Seeded per step, so that a continued training draws what an uninterrupted one would.
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        clean = _patches(pools, settings, generator)
+        level = settings.lowest * torch.exp(spread * torch.rand(len(clean), generator=generator))
+        noisy = spoil(clean, level.reshape(-1, 1, 1), generator)
+        errors = (denoiser(noisy, level) - clean).square().mean(dim=(1, 2))
+        loss = (errors / level).mean()
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 0.5)
+        adam.param_groups[0]["lr"] = settings.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        adam.step()
+        if progress is not None:
+            progress(step + 1, float(10 * torch.log10(level.square() / errors.detach()).mean()))
+        if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == steps):
+            write_tensors(checkpoint, _state(step + 1, denoiser, adam), {"fingerprint": fingerprint})
+    return denoiser.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+
+
+def _pools(images: Sequence[Tensor], settings: PriorSettings) -> list[list[Tensor]]:
+    """The slices, and the same shrunk; those that hold a patch."""
     small = [
         functional.interpolate(image[None, None], scale_factor=settings.coarser, mode="bilinear", antialias=True)[0, 0]
         for image in images
@@ -123,33 +202,7 @@ def train_prior(
         raise ShapeError(
             f"No training slice is as large as a patch of {settings.patch} pixels; choose a smaller patch."
         )
-    denoiser = LocalDenoiser(settings.architecture, torch.Generator().manual_seed(settings.seed))
-    denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    adam = torch.optim.Adam(denoiser.parameters(), lr=settings.rate)
-    first = 0
-    if checkpoint is not None and checkpoint.is_file():
-        first = _resume(resume_tensors(checkpoint, fingerprint), denoiser, adam)
-    spread = math.log(settings.highest / settings.lowest)
-    for step in range(first, settings.steps):
-        # Seeded per step, so that a continued training draws what an uninterrupted one would.
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        clean = _patches(pools, settings, generator)
-        level = settings.lowest * torch.exp(spread * torch.rand(len(clean), generator=generator))
-        noise = level.reshape(-1, 1, 1) * torch.randn(clean.shape, generator=generator)
-        errors = (denoiser(clean + noise, level) - clean).square().mean(dim=(1, 2))
-        loss = (errors / level).mean()
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 0.5)
-        adam.param_groups[0]["lr"] = settings.rate * (
-            0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        )
-        adam.step()
-        if progress is not None:
-            progress(step + 1, float(10 * torch.log10(level.square() / errors.detach()).mean()))
-        if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
-            write_tensors(checkpoint, _state(step + 1, denoiser, adam), {"fingerprint": fingerprint})
-    return denoiser.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+    return pools
 
 
 def _state(step: int, denoiser: LocalDenoiser, adam: torch.optim.Adam) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medinr.errors import ConfigError
-from medinr.operators import Identity
+from medinr.operators import Identity, Rician
 from medinr.prior.local import TURNS, ImagePrior
 from medinr.solve.problem import Problem
 
@@ -20,7 +20,8 @@ from medinr.solve.problem import Problem
 def denoise_once(problem: Problem, prior: ImagePrior, fitted: Tensor | None = None) -> Tensor:
     """Denoise a measured image at its own noise level.
 
-    The mean over the eight turns and flips of the grid, less the bias of the noise (of magnitudes: Koay & Basser 2006).
+    The mean over the eight turns and flips of the grid. Rician noise has a bias: a prior that was trained on it takes
+    it out, of what another one gives it is taken out afterwards (Koay & Basser 2006).
 
     Parameters
     ----------
@@ -55,7 +56,11 @@ def denoise_once(problem: Problem, prior: ImagePrior, fitted: Tensor | None = No
     if fitted is not None and not bool(fitted.all()):
         image = torch.where(fitted, image, _from_neighbours(image, fitted))
     level = problem.pixel_noise()
-    denoised = torch.stack([prior.denoise(image, level, turn) for turn in range(TURNS)]).mean(0)
+    trained = prior.for_magnitudes() if isinstance(problem.noise, Rician) else None
+    looks = [(trained or prior).denoise(image, level, turn) for turn in range(TURNS)]
+    denoised = torch.stack(looks).mean(0)
+    if trained is not None:
+        return denoised.clamp_min(0)
     return problem.noise.debias(denoised * problem.scale) / problem.scale
 
 

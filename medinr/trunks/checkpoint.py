@@ -83,7 +83,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``path`` (.safetensors) and its card (.json), each atomically; the weights' hash goes into the card."""
     tensors = {f"trunk.{name}": value for name, value in checkpoint.trunk.state_dict().items()}
     if checkpoint.prior is not None:
-        tensors |= {f"prior.{name}": value for name, value in checkpoint.prior.denoiser.state_dict().items()}
+        parts = {"prior": checkpoint.prior.denoiser, "magnitudes": checkpoint.prior.on_magnitudes}
+        for part, denoiser in parts.items():
+            if denoiser is not None:
+                tensors |= {f"{part}.{name}": value for name, value in denoiser.state_dict().items()}
     write_tensors(path, tensors, {"format": FORMAT})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     partial = _card_path(path).with_suffix(".partial")
@@ -157,11 +160,16 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path.name} is not the file its card describes (another SHA-256). Copy both again.")
     tensors, _ = read_tensors(path)
     trunk = Trunk(card.architecture)
-    prior = None if card.prior is None else LocalPrior(LocalDenoiser(card.prior))
+    prior = None
     try:
         trunk.load_state_dict(_part(tensors, "trunk."))
-        if prior is not None:
-            prior.denoiser.load_state_dict(_part(tensors, "prior."))
+        if card.prior is not None:
+            # Trunks of CT, and older ones, hold no denoiser for magnitudes.
+            magnitudes = _part(tensors, "magnitudes.")
+            prior = LocalPrior(
+                _denoiser(card.prior, _part(tensors, "prior.")),
+                on_magnitudes=_denoiser(card.prior, magnitudes) if magnitudes else None,
+            )
     except RuntimeError as error:
         raise CheckpointError(f"{path.name} does not fit the architecture on its card. Copy both again.") from error
     return Checkpoint(trunk, prior, card)
@@ -169,3 +177,9 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _denoiser(settings: DenoiserSettings, weights: dict[str, Tensor]) -> LocalDenoiser:
+    denoiser = LocalDenoiser(settings)
+    denoiser.load_state_dict(weights)
+    return denoiser

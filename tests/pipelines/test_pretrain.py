@@ -7,7 +7,9 @@ import time
 
 import pytest
 import torch
+from medinr.pipelines.pretrain import pretrain
 
+from medinr.config import PretrainConfig, load_config
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, write_manifest
 from medinr.io.nifti import write_nifti
@@ -27,6 +29,7 @@ training:
   architecture: {width: 24, depth: 3, omega: 10.0}
 prior:
   steps: 12
+  magnitude_steps: 7
   batch: 2
   patch: 12
   checkpoint_every: 5
@@ -82,8 +85,30 @@ def test_a_killed_training_ends_like_one_left_alone(medinr, config, tmp_path):
     one, two = (load_checkpoint(folder / "mine.safetensors") for folder in (whole, killed))
     assert two.card.results["psnr"] == pytest.approx(one.card.results["psnr"], abs=1e-4)
     assert min(one.card.results["psnr"]) > 15
-    for name, value in one.prior.denoiser.state_dict().items():
-        torch.testing.assert_close(two.prior.denoiser.state_dict()[name], value)
+    for part in ("denoiser", "on_magnitudes"):
+        first, second = (getattr(checkpoint.prior, part).state_dict() for checkpoint in (one, two))
+        for name, value in first.items():
+            torch.testing.assert_close(second[name], value)
+
+
+def test_a_training_stopped_among_the_magnitudes_goes_on_there(config, tmp_path):
+    plan = load_config(PretrainConfig, config, ["training.steps=4"])
+    whole, stopped = (tmp_path / name for name in ("whole", "stopped"))
+    pretrain(plan, whole, near=tmp_path)
+
+    def stop(step: int, gain: float) -> None:
+        if step == 12 + 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(plan, stopped, near=tmp_path, prior_progress=stop)
+    steps: list[int] = []
+    pretrain(plan, stopped, near=tmp_path, prior_progress=lambda step, gain: steps.append(step))
+    assert steps == [18, 19]
+    one, two = (load_checkpoint(folder / "mine.safetensors").prior.on_magnitudes for folder in (whole, stopped))
+    for weight, other in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(weight, other)
+    assert not list(stopped.glob("*.checkpoint"))
 
 
 SHORT = ("--set", "training.steps=4", "--set", "prior.steps=2")

@@ -47,6 +47,17 @@ def test_a_result_says_what_became_of_the_earlier_scan(reconstruct, synthetic, e
         assert not any(secret.encode() in content for content in written)
 
 
+def test_slices_of_air_in_the_earlier_scan_do_no_harm(reconstruct, earlier, scans, tmp_path):
+    scan = read_nifti(scans["kspace"], modality="MR")
+    air = np.zeros_like(scan.array[:2])
+    affine = scan.affine.copy()
+    affine[:3, 3] -= 2 * affine[:3, 2]
+    taller = replace(scan, array=np.concatenate([air, scan.array]), affine=affine)
+    path = write_nifti(taller, tmp_path / "taller.nii.gz")
+    assert reconstruct("kspace", tmp_path / "out", "--prior", path).code == 0
+    assert result(tmp_path / "out")["earlier_scan"]["registration"]["millimetres"] < 15
+
+
 def test_an_earlier_scan_that_does_not_help_leaves_no_trace(reconstruct, earlier, monkeypatch, tmp_path):
     monkeypatch.setattr("medinr.pipelines.earlier.gain_db", lambda *_: -0.5)
     assert reconstruct("kspace", tmp_path / "with", "--prior", earlier).code == 0

@@ -5,9 +5,11 @@ from torch.nn import functional
 from medinr.errors import CheckpointError, ConfigError, ShapeError
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.prior.local import PHASE_WINDOW, LocalPrior, smooth_phasor
-from medinr.prior.train import PriorSettings, train_prior
+from medinr.prior.train import PriorSettings, train_on_magnitudes, train_prior
 
-SMALL = PriorSettings(steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3))
+SMALL = PriorSettings(
+    steps=12, magnitude_steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3)
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -126,7 +128,28 @@ def test_training_removes_noise_from_unseen_discs() -> None:
     assert left < 0.3
 
 
-def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path) -> None:
+def test_on_magnitudes_it_learns_that_noise_lifts_air() -> None:
+    settings = PriorSettings(steps=200, magnitude_steps=200, batch=8, patch=24, architecture=DenoiserSettings(8, 4))
+    plain = train_prior(discs(3), settings)
+    before = [weight.detach().clone() for weight in plain.parameters()]
+    prior = LocalPrior(plain, on_magnitudes=train_on_magnitudes(plain, discs(3), settings))
+    for weight, was in zip(plain.parameters(), before, strict=True):
+        assert torch.equal(weight, was)
+    clean, draw = discs(5)[4], seeded(3)
+    noisy = torch.hypot(*(part + 0.2 * torch.randn(clean.shape, generator=draw) for part in (clean, 0 * clean)))
+    assert noisy[clean == 0].mean() == pytest.approx(0.2 * (torch.pi / 2) ** 0.5, rel=0.05)
+    told, untold = (one.denoise(noisy, 0.2) for one in (prior.for_magnitudes(), prior))
+    assert told[clean == 0].mean().abs() < 0.25 * untold[clean == 0].mean()
+    assert (told - clean).square().mean() < 0.5 * (untold - clean).square().mean()
+    assert prior.for_magnitudes().for_magnitudes() is None
+
+
+def train_from_scratch_on_magnitudes(images: list[torch.Tensor], settings: PriorSettings, **options) -> LocalDenoiser:
+    return train_on_magnitudes(LocalDenoiser(settings.architecture, seeded()), images, settings, **options)
+
+
+@pytest.mark.parametrize("train_prior", [train_prior, train_from_scratch_on_magnitudes], ids=["gaussian", "rician"])
+def test_interrupted_training_ends_as_an_uninterrupted_one(train_prior, tmp_path) -> None:
     whole = train_prior(discs(2), SMALL)
 
     class StoppedError(Exception):
@@ -153,6 +176,12 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path) -> None:
 def test_patches_larger_than_every_slice_are_refused() -> None:
     with pytest.raises(ShapeError, match="patch of 64"):
         train_prior(discs(1), PriorSettings(patch=64))
+
+
+@pytest.mark.parametrize("steps", [{"steps": -1}, {"magnitude_steps": -1}])
+def test_steps_cannot_be_negative(steps: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="cannot be negative"):
+        PriorSettings(**steps)
 
 
 def test_levels_must_rise() -> None:

@@ -7,6 +7,8 @@ import torch
 
 from medinr.errors import ConfigError
 from medinr.operators import Gaussian, Identity, Poisson, Rician, cartesian_mask, undersampled_fourier
+from medinr.prior.companion import CompanionPrior
+from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.solve.direct import denoise_once
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.imitate import ImitationSettings
@@ -33,6 +35,20 @@ def test_air_is_at_zero_where_the_mean_magnitude_is_not(family):
     floor = float(problem.data.mean())
     assert floor > 1.2 * SIGMA
     assert float(denoise_once(problem, family.prior).mean()) < 0.4 * floor
+
+
+@pytest.mark.parametrize("companion", [False, True])
+def test_magnitudes_are_looked_at_by_who_was_trained_on_them(family, companion):
+    """Who removes all there is stands for whoever was trained on Rician noise: nothing is left to take a bias from."""
+    blank = LocalDenoiser(DenoiserSettings(4, 1))
+    torch.nn.init.zeros_(blank.convolutions[0].weight)
+    blank.convolutions[0].weight.data[0, 0, 1, 1] = 1.5  # image - 1.5 image: below zero
+    prior = replace(family.prior, on_magnitudes=blank)
+    if companion:
+        prior = CompanionPrior(prior, torch.zeros_like(family.unseen), trust=1e-9)
+    assert not denoise_once(measured(family.unseen, Rician(SIGMA)), prior).any()
+    gaussian = measured(family.unseen, Gaussian(SIGMA))
+    torch.testing.assert_close(denoise_once(gaussian, prior), denoise_once(gaussian, family.prior), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.25, 4.0])

@@ -43,9 +43,13 @@ CARD = TrunkCard(
 )
 
 
-def _checkpoint(seed: int = 0, card: TrunkCard = CARD) -> Checkpoint:
+def _checkpoint(seed: int = 0, card: TrunkCard = CARD, magnitudes: bool = False) -> Checkpoint:
     generator = torch.Generator().manual_seed(seed)
-    prior = None if card.prior is None else LocalPrior(LocalDenoiser(card.prior, generator))
+    prior = None
+    if card.prior is not None:
+        prior = LocalPrior(LocalDenoiser(card.prior, generator))
+        if magnitudes:
+            prior = replace(prior, on_magnitudes=LocalDenoiser(card.prior, generator))
     return Checkpoint(Trunk(card.architecture, generator), prior, card)
 
 
@@ -74,7 +78,17 @@ def test_trunk_and_prior_come_back_bit_for_bit(path):
     assert loaded.card == CARD
     assert _same(loaded.trunk, saved.trunk)
     assert _same(loaded.prior.denoiser, saved.prior.denoiser)
+    assert loaded.prior.on_magnitudes is None
     assert sorted(p.name for p in path.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
+
+
+def test_a_denoiser_for_magnitudes_comes_back_too(tmp_path):
+    saved = _checkpoint(magnitudes=True)
+    save_checkpoint(tmp_path / "tiny.safetensors", saved)
+    loaded = load_checkpoint(tmp_path / "tiny.safetensors").prior
+    assert _same(loaded.denoiser, saved.prior.denoiser)
+    assert _same(loaded.on_magnitudes, saved.prior.on_magnitudes)
+    assert not _same(loaded.on_magnitudes, loaded.denoiser)
 
 
 def test_a_trunk_without_a_prior(tmp_path):
