@@ -177,16 +177,15 @@ def finish(
         From a little above the noise down to that level; none when the guide has none (`medinr.solve.direct`).
     error : float
         Standard deviation of what is wrong with the image, if known. Where `ABOVE_ERROR` times that lies above the
-        level of the first turn, more turns lead down from it, at the guide's pace: a denoiser told too low a level
-        keeps what is wrong.
+        level of the first turn, more turns lead down from it, at the pace of the others: a denoiser told too low a
+        level keeps what is wrong.
     """
     if guide.iterations == 0:
         return plug_and_play(problem, prior, guide)
     noise = problem.pixel_noise()
     first = min(guide.first, 2 * guide.last * noise)
     start = min(guide.first, max(first, ABOVE_ERROR * error))
-    levels = guide.levels(noise)
-    pace = (levels[0] / levels[-1]) ** (1 / max(1, len(levels) - 1))
-    if start > first and pace > 1:
-        turns += math.ceil(math.log(start / first) / math.log(pace))
+    if start > first:
+        # The last turns halve the level; a slower pace, such as that of a long guide, bought nothing for its time.
+        turns += math.ceil(math.log2(start / first) * max(1, turns - 1))
     return plug_and_play(problem, prior, replace(guide, iterations=turns, first=start), start=image)
