@@ -105,18 +105,21 @@ def hear_earlier(
     Raises
     ------
     ConfigError
-        When the fit asks no prior, so that a companion could not speak.
+        When there is no prior, or the fit asks none, so that a companion could not speak.
     GeometryError
         When the scans do not overlap.
     """
-    if prior is None or (settings.imitation.passes == 0 and settings.finish == 0):
+    if prior is None:
+        raise ConfigError("--prior needs a trunk with a local prior. Choose another --trunk, or leave --prior out.")
+    if settings.steps > 0 and settings.imitation.passes == 0 and settings.finish == 0:
         raise ConfigError(
-            "--prior needs a trunk with a local prior, and turns of it (fit.imitation.passes or fit.finish above 0). "
-            "Choose another --trunk or --task, or leave --prior out."
+            "--prior is not heard when a network learns from the measurement alone: with fit.steps it needs "
+            "fit.imitation.passes or fit.finish above 0. Choose another --task, or leave --prior out."
         )
     # As many turns as the reconstruction itself: from fewer, a companion looks more useful than it is in the end.
-    turns = settings.joint_guide if settings.imitation.passes > 0 else settings.guide.iterations
-    guide = replace(settings.guide, iterations=min(settings.guide.iterations, turns))
+    guide = settings.guide
+    if settings.imitation.passes > 0:
+        guide = replace(guide, iterations=min(guide.iterations, settings.joint_guide))
     chosen = list(range(0, len(problems), math.ceil(len(problems) / LOOKED_AT)))
     rounds = math.ceil(LOOKED_AT / len(chosen))
     trials = [(position, settings.seed + seed) for seed in range(rounds) for position in chosen]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.pretrain import pretrain as train_trunk
 from medinr.io.manifest import read_manifest
 from medinr.prior.local import LocalPrior
-from medinr.prior.train import train_on_magnitudes, train_prior
+from medinr.prior.train import Following, train_on_magnitudes, train_prior
 from medinr.solve.familiarity import surprise_range
 from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
 
@@ -138,15 +138,13 @@ def _train_prior(
     progress: Callable[[int, float], None] | None,
 ) -> LocalPrior:
     """Train a local prior, and from it one for magnitudes if the configuration wants it."""
-    shared: dict[str, Any] = {"fingerprint": _fingerprint(config, scanned)}
-    denoiser = train_prior(scanned.images, config.prior, checkpoint=checkpoints["prior"], progress=progress, **shared)
+    following = Following(checkpoints["prior"], _fingerprint(config, scanned), progress)
+    denoiser = train_prior(scanned.images, config.prior, following)
     if config.prior.magnitude_steps == 0:
         return LocalPrior(denoiser)
     further = None if progress is None else lambda step, gain: progress(config.prior.steps + step, gain)
-    on_magnitudes = train_on_magnitudes(
-        denoiser, scanned.images, config.prior, checkpoint=checkpoints["magnitudes"], progress=further, **shared
-    )
-    return LocalPrior(denoiser, on_magnitudes=on_magnitudes)
+    following = replace(following, checkpoint=checkpoints["magnitudes"], progress=further)
+    return LocalPrior(denoiser, on_magnitudes=train_on_magnitudes(denoiser, scanned.images, config.prior, following))
 
 
 def _fingerprint(config: PretrainConfig, slices: TrainingSlices | ScannedSlices) -> str:

@@ -40,10 +40,7 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
 
     path = find_config(options.config)
     config = load_config(PretrainConfig, path, options.overrides)
-    with training_bars(console, config.training.steps, config.prior.all_steps) as (
-        trunk,
-        prior,
-    ):
+    with training_bars(console, config.training.steps, config.prior.all_steps) as (trunk, prior):
         card = run(
             config,
             options.out,

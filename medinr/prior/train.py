@@ -68,6 +68,25 @@ class PriorSettings:
         return self.steps + self.magnitude_steps if self.steps else 0
 
 
+@dataclass(frozen=True)
+class Following:
+    """How a training is kept and followed.
+
+    Attributes
+    ----------
+    checkpoint : Path, optional
+        Written every few steps; when it exists the training continues from it, to the same end.
+    fingerprint : str
+        Identifies settings and scans; a checkpoint with another one is refused.
+    progress : callable, optional
+        Called with the steps done and the gain in dB over doing nothing on the step's patches.
+    """
+
+    checkpoint: Path | None = None
+    fingerprint: str = ""
+    progress: Callable[[int, float], None] | None = None
+
+
 def _patches(pools: Sequence[Sequence[Tensor]], settings: PriorSettings, generator: torch.Generator) -> Tensor:
     """Draw patches ``(batch, patch, patch)``, turned and flipped at random."""
 
@@ -88,14 +107,7 @@ def _patches(pools: Sequence[Sequence[Tensor]], settings: PriorSettings, generat
     return torch.stack(chosen)
 
 
-def train_prior(
-    images: Sequence[Tensor],
-    settings: PriorSettings,
-    *,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    progress: Callable[[int, float], None] | None = None,
-) -> LocalDenoiser:
+def train_prior(images: Sequence[Tensor], settings: PriorSettings, following: Following | None = None) -> LocalDenoiser:
     """Train a denoiser on patches of slices in their own grids.
 
     Minimises ``mean |D(x + s n, s) - x|^2 / s`` over patches ``x``, noise ``n`` and levels ``s``: between the
@@ -106,12 +118,7 @@ def train_prior(
     images : sequence of Tensor, each of shape (y, x)
         Scaled intensities, about 0 to 1.
     settings : PriorSettings
-    checkpoint : Path, optional
-        Written every few steps; when it exists the training continues from it, to the same end.
-    fingerprint : str
-        Identifies settings and scans; a checkpoint with another one is refused.
-    progress : callable, optional
-        Called with the steps done and the gain in dB over doing nothing on the step's patches.
+    following : Following, optional
 
     Returns
     -------
@@ -123,26 +130,18 @@ def train_prior(
         When no slice is as large as a patch.
     """
     denoiser = LocalDenoiser(settings.architecture, torch.Generator().manual_seed(settings.seed))
-    return _train(denoiser, settings.steps, _gaussian, images, settings, checkpoint, fingerprint, progress)
+    return _train(denoiser, settings.steps, _gaussian, images, settings, following or Following())
 
 
 def train_on_magnitudes(
-    denoiser: LocalDenoiser,
-    images: Sequence[Tensor],
-    settings: PriorSettings,
-    *,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    progress: Callable[[int, float], None] | None = None,
+    denoiser: LocalDenoiser, images: Sequence[Tensor], settings: PriorSettings, following: Following | None = None
 ) -> LocalDenoiser:
     """Train a copy of a denoiser on Rician noise, ``D(|x + s n|, s) ~ x`` with complex ``n``.
 
     It learns where the noise lifts a magnitude: in air by 1.25 ``s``, next to nothing in the body. Parameters other
     than the denoiser, which stays as it is, and errors as of `train_prior`.
     """
-    return _train(
-        deepcopy(denoiser), settings.magnitude_steps, _rician, images, settings, checkpoint, fingerprint, progress
-    )
+    return _train(deepcopy(denoiser), settings.magnitude_steps, _rician, images, settings, following or Following())
 
 
 def _gaussian(clean: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
@@ -159,10 +158,9 @@ def _train(
     spoil: Callable[[Tensor, Tensor, torch.Generator], Tensor],
     images: Sequence[Tensor],
     settings: PriorSettings,
-    checkpoint: Path | None,
-    fingerprint: str,
-    progress: Callable[[int, float], None] | None,
+    following: Following,
 ) -> LocalDenoiser:
+    checkpoint, fingerprint = following.checkpoint, following.fingerprint
     pools = _pools(images, settings)
     denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     adam = torch.optim.Adam(denoiser.parameters(), lr=settings.rate)
@@ -183,8 +181,8 @@ def _train(
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 0.5)
         adam.param_groups[0]["lr"] = settings.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         adam.step()
-        if progress is not None:
-            progress(step + 1, float(10 * torch.log10(level.square() / errors.detach()).mean()))
+        if following.progress is not None:
+            following.progress(step + 1, float(10 * torch.log10(level.square() / errors.detach()).mean()))
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == steps):
             write_tensors(checkpoint, _state(step + 1, denoiser, adam), {"fingerprint": fingerprint})
     return denoiser.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]

@@ -5,7 +5,7 @@ from torch.nn import functional
 from medinr.errors import CheckpointError, ConfigError, ShapeError
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.prior.local import PHASE_WINDOW, LocalPrior, smooth_phasor
-from medinr.prior.train import PriorSettings, train_on_magnitudes, train_prior
+from medinr.prior.train import Following, PriorSettings, train_on_magnitudes, train_prior
 
 SMALL = PriorSettings(
     steps=12, magnitude_steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3)
@@ -144,8 +144,8 @@ def test_on_magnitudes_it_learns_that_noise_lifts_air() -> None:
     assert prior.for_magnitudes().for_magnitudes() is None
 
 
-def train_from_scratch_on_magnitudes(images: list[torch.Tensor], settings: PriorSettings, **options) -> LocalDenoiser:
-    return train_on_magnitudes(LocalDenoiser(settings.architecture, seeded()), images, settings, **options)
+def train_from_scratch_on_magnitudes(images: list[torch.Tensor], settings: PriorSettings, *following) -> LocalDenoiser:
+    return train_on_magnitudes(LocalDenoiser(settings.architecture, seeded()), images, settings, *following)
 
 
 @pytest.mark.parametrize("train_prior", [train_prior, train_from_scratch_on_magnitudes], ids=["gaussian", "rician"])
@@ -161,16 +161,14 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(train_prior, tmp_path
 
     path = tmp_path / "prior.checkpoint"
     with pytest.raises(StoppedError):
-        train_prior(discs(2), SMALL, checkpoint=path, fingerprint="a", progress=stop)
+        train_prior(discs(2), SMALL, Following(path, "a", stop))
     steps = []
-    again = train_prior(
-        discs(2), SMALL, checkpoint=path, fingerprint="a", progress=lambda step, gain: steps.append(step)
-    )
+    again = train_prior(discs(2), SMALL, Following(path, "a", lambda step, gain: steps.append(step)))
     assert steps[0] == 5
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     with pytest.raises(CheckpointError, match="other settings or other scans"):
-        train_prior(discs(2), SMALL, checkpoint=path, fingerprint="b")
+        train_prior(discs(2), SMALL, Following(path, "b"))
 
 
 def test_patches_larger_than_every_slice_are_refused() -> None:
