@@ -145,7 +145,15 @@ def write_convergence(path: Path, numbers: Sequence[int], records: Sequence[Slic
 def versions() -> dict[str, str]:
     """Versions that a result depends on, and the threads it had."""
     names = ("medinr", "torch", "monai", "numpy", "pydicom", "nibabel", "scikit-image", "sigpy", "SimpleITK")
-    return {name: metadata.version(name) for name in names} | {
+    return {name: _version(name) for name in names} | {
         "python": platform.python_version(),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        # No reason to lose a result: what needs a missing package has said so.
+        return "not installed"

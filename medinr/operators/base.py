@@ -10,7 +10,7 @@ import copy
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
+
+#: Images of a batch go through a product of operators together up to this many bytes at its widest place.
+_TOGETHER = 2**23
 
 
 @dataclass(frozen=True)
@@ -221,10 +224,20 @@ class Composition(LinearOperator):
         return Composition(self.inner.H, Composition(self.outer.normal, self.inner))
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self.outer._apply(self.inner._apply(x))
+        return self._in_parts(lambda part: self.outer._apply(self.inner._apply(part)), x, self.domain.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.inner._adjoint(self.outer._adjoint(y))
+        return self._in_parts(lambda part: self.inner._adjoint(self.outer._adjoint(part)), y, self.range.shape)
+
+    def _in_parts(self, chain: Callable[[Tensor], Tensor], x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """A few images of a batch at a time: what lies between the factors then stays in the cache."""
+        batch = x.shape[: x.ndim - len(shape)]
+        spaces = (self.domain.shape, self.inner.range.shape, self.range.shape)
+        together = max(1, _TOGETHER // (x.element_size() * max(1, *map(math.prod, spaces))))
+        if x.device.type != "cpu" or math.prod(batch) <= together:
+            return chain(x)
+        joined = torch.cat([chain(part) for part in x.reshape(-1, *shape).split(together)])
+        return joined.reshape(*batch, *joined.shape[1:])
 
 
 class Sum(LinearOperator):

@@ -53,9 +53,9 @@ class _Alternating(torch.autograd.Function):
         scratch = torch.empty_like(images[:together])
         for part, out in zip(images.split(together), spectra.split(together), strict=True):
             alternating = scratch[: len(part)]
-            torch.mul(torch.view_as_real(part).flatten(-2), before, out=torch.view_as_real(alternating).flatten(-2))
-            transform(alternating, dim=axes, norm="ortho", out=out)
-            torch.view_as_real(out).flatten(-2).mul_(after)
+            torch.mul(_pairs(part), before, out=_pairs(alternating))
+            # Asked to write into a given tensor, the transform would make another first, and copy.
+            torch.mul(_pairs(transform(alternating, dim=axes, norm="ortho")), after, out=_pairs(out))
         return spectra.reshape(x.shape)
 
     @staticmethod
@@ -73,6 +73,11 @@ class _Alternating(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, where: Any, x: Tensor, axes: tuple[int, ...], inverse: bool) -> tuple[Tensor, int]:
         return centred_transform(x.movedim(where[0], 0), axes, inverse), 0
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """Real and imaginary parts side by side, in the same memory."""
+    return torch.view_as_real(x).flatten(-2)
 
 
 @functools.lru_cache(maxsize=8)

@@ -44,11 +44,20 @@ class Coils(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         conjugate = self.maps.to(y.dtype).conj().resolve_conj()
-        if y.ndim == conjugate.ndim or y.numel() == 0:
+        if y.ndim == conjugate.ndim:
+            return _combined(conjugate, y)
+        if y.numel() == 0:
             return (conjugate * y).sum(self._coil_axis)
-        # One by one: the products of a batch are as large as its data, and would leave the cache before they are added.
-        images = [(conjugate * one).sum(0) for one in y.reshape(-1, *conjugate.shape)]
+        images = [_combined(conjugate, one) for one in y.reshape(-1, *conjugate.shape)]
         return torch.stack(images).reshape(*y.shape[: y.ndim - conjugate.ndim], *conjugate.shape[1:])
+
+
+def _combined(conjugate: Tensor, y: Tensor) -> Tensor:
+    """Coil by coil onto one image that stays in the cache; all products at once, as large as the data, would not."""
+    image = conjugate[0] * y[0]
+    for weight, one in zip(conjugate[1:], y[1:], strict=True):
+        image = image.addcmul_(weight, one)
+    return image
 
 
 class SoftCoils(LinearOperator):

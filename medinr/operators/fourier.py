@@ -81,7 +81,7 @@ class LineSampling(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         full = y.new_zeros((*y.shape[:-2], self.domain.shape[-2], y.shape[-1]))
-        return full.index_copy(-2, self.lines.to(y.device), y)
+        return full.index_copy_(-2, self.lines.to(y.device), y)
 
 
 class PointSampling(LinearOperator):
@@ -129,7 +129,7 @@ class PointSampling(LinearOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         shape = list(y.shape)
         shape[self._axis] = self._plane[0] * self._plane[1]
-        full = y.new_zeros(shape).index_copy(self._axis, self.points.to(y.device), y)
+        full = y.new_zeros(shape).index_copy_(self._axis, self.points.to(y.device), y)
         return full.reshape(*shape[: self._axis % len(shape)], *self._plane, *shape[self._axis % len(shape) + 1 :])
 
 

@@ -41,6 +41,8 @@ class SparseProduct:
         """Evaluate without autograd."""
         matrix = self._matrices(value.dtype)[int(transposed)]
         images = value.detach().reshape(-1, value.shape[-1])
+        if len(images) == 1:
+            return torch.mv(matrix, images[0]).reshape(*value.shape[:-1], matrix.shape[0])
         result = images.new_empty(len(images), matrix.shape[0])
         for image, out in zip(images, result, strict=True):
             torch.mv(matrix, image, out=out)

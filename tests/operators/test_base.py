@@ -189,3 +189,39 @@ def test_gradients_of_gradients_pass_through_the_projector():
 def test_coil_maps_may_be_single_precision_for_double_images():
     coils = Coils(birdcage_maps((4, 3), 2))
     assert coils(torch.ones(4, 3, dtype=torch.complex128)).dtype == torch.complex128
+
+
+class _Witness(Identity):
+    """An identity that remembers how many images it was given at a time."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.seen = []
+
+    def _apply(self, x):
+        self.seen.append(x[..., 0, 0, 0].numel())
+        return x
+
+    _adjoint = _apply
+
+
+def test_a_product_takes_a_large_batch_in_parts(generator, monkeypatch):
+    shape, batch = (9, 7), (2, 5)
+    maps = birdcage_maps(shape, 3, dtype=torch.complex128)
+    witness = _Witness((3, *shape))
+    product = LineSampling((3, *shape), (0, 2, 5)) @ Fourier((3, *shape)) @ witness @ Coils(maps)
+    x = _image(product.domain, generator, batch).requires_grad_()
+    whole = product(x)
+    (gradient,) = torch.autograd.grad((whole.abs() ** 2).sum(), x)
+    # Room for the coils' images of two images, 16 bytes a value, but not of three.
+    monkeypatch.setattr("medinr.operators.base._TOGETHER", 8 * 9 * 7 * 16)
+    witness.seen.clear()
+    parts = product(x)
+    assert witness.seen == [2] * 5
+    assert torch.allclose(parts, whole, rtol=1e-13, atol=1e-13)
+    (again,) = torch.autograd.grad((parts.abs() ** 2).sum(), x)
+    assert torch.allclose(again, gradient, rtol=1e-13, atol=1e-13)
+    witness.seen.clear()
+    assert torch.allclose(product.H(whole), 0.5 * gradient, rtol=1e-12, atol=1e-12)
+    assert witness.seen == [2] * 5
+    assert product(x[:, :0]).shape == (2, 0, *product.range.shape)
