@@ -26,8 +26,11 @@ def centred_transform(x: Tensor, axes: tuple[int, ...], inverse: bool = False) -
     inverse : bool
         For the adjoint.
     """
+    if x.numel() == 0:
+        # The library behind torch refuses a batch of no images.
+        return x
     even = all(x.shape[axis] % 2 == 0 for axis in axes)
-    if not even or x.device.type != "cpu" or not set(axes) <= {-2, -1} or x.ndim < 2 or x.numel() == 0:
+    if not even or x.device.type != "cpu" or not set(axes) <= {-2, -1} or x.ndim < 2:
         return _shifted(x, axes, inverse)
     result: Tensor = _Alternating.apply(x, axes, inverse)  # type: ignore[no-untyped-call]
     return result
