@@ -11,7 +11,7 @@ from importlib import metadata
 from rich.console import Console
 
 from medinr.cli.arguments import build_parser
-from medinr.cli.threads import use_threads, wait_passively
+from medinr.cli.threads import use_threads, wait_briefly
 from medinr.errors import InputError
 
 
@@ -56,7 +56,7 @@ def _words(arguments: Sequence[str]) -> list[str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    wait_passively()
+    wait_briefly()
     # Imported here so that --help answers at once: the commands pull in torch and MONAI.
     from medinr.cli import commands
 
