@@ -14,7 +14,8 @@ from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.operators.adapters import to_sigpy
-from medinr.operators.base import Identity, LinearOperator, Weighting
+from medinr.operators.base import Identity, LinearOperator
+from medinr.operators.weighting import Weighting
 
 Array = NDArray[Any]
 

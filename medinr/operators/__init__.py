@@ -30,7 +30,7 @@ from medinr.operators.adapters import (
 )
 from medinr.operators.affine_resampling import AffineResampling
 from medinr.operators.algebra import BlockDiagonal, Concatenation, Stack, block_diagonal, concatenate, stack
-from medinr.operators.base import Adjoint, Composition, Identity, LinearOperator, Scaled, Space, Sum, Weighting
+from medinr.operators.base import Adjoint, Composition, Identity, LinearOperator, Scaled, Space, Sum
 from medinr.operators.blur import BoxPSF, GaussianPSF, MeasuredPSF
 from medinr.operators.check import Finding, OperatorReport, operator_report
 from medinr.operators.coils import Coils, SoftCoils, birdcage_maps
@@ -56,6 +56,7 @@ from medinr.operators.sensitivities import low_resolution_maps, walsh_maps
 from medinr.operators.slice_profile import SliceProfile
 from medinr.operators.subsets import Subset, subsets
 from medinr.operators.trajectories import cartesian_trajectory, radial_trajectory, spiral_trajectory
+from medinr.operators.weighting import Weighting
 
 __all__ = [
     "Adjoint",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
+from medinr.operators.parts import in_parts
 
 #: Images of a batch go through a product of operators together up to this many bytes at its widest place.
 _TOGETHER = 2**23
@@ -224,20 +225,15 @@ class Composition(LinearOperator):
         return Composition(self.inner.H, Composition(self.outer.normal, self.inner))
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._in_parts(lambda part: self.outer._apply(self.inner._apply(part)), x, self.domain.shape)
+        return self._in_parts(lambda part: self.outer._apply(self.inner._apply(part)), x, self.domain)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._in_parts(lambda part: self.inner._adjoint(self.outer._adjoint(part)), y, self.range.shape)
+        return self._in_parts(lambda part: self.inner._adjoint(self.outer._adjoint(part)), y, self.range)
 
-    def _in_parts(self, chain: Callable[[Tensor], Tensor], x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """A few images of a batch at a time: what lies between the factors then stays in the cache."""
-        batch = x.shape[: x.ndim - len(shape)]
-        spaces = (self.domain.shape, self.inner.range.shape, self.range.shape)
-        together = max(1, _TOGETHER // (x.element_size() * max(1, *map(math.prod, spaces))))
-        if x.device.type != "cpu" or math.prod(batch) <= together:
-            return chain(x)
-        joined = torch.cat([chain(part) for part in x.reshape(-1, *shape).split(together)])
-        return joined.reshape(*batch, *joined.shape[1:])
+    def _in_parts(self, chain: Callable[[Tensor], Tensor], x: Tensor, space: Space) -> Tensor:
+        widest = max(1, *(math.prod(s.shape) for s in (self.domain, self.inner.range, self.range)))
+        together = _TOGETHER // (x.element_size() * widest) if x.device.type == "cpu" else x.numel()
+        return in_parts(chain, x, len(space.shape), together)
 
 
 class Sum(LinearOperator):
@@ -316,32 +312,6 @@ class Identity(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return y
-
-
-class Weighting(LinearOperator):
-    """Point-wise multiplication by real or complex weights: masks, statistical weights, density compensation.
-
-    Parameters
-    ----------
-    weights : Tensor
-        Its shape is the shape of both spaces; complex weights make both spaces complex.
-    """
-
-    def __init__(self, weights: Tensor) -> None:
-        self.weights = weights
-        kind = "complex" if weights.is_complex() else "any"
-        self.domain = self.range = Space(tuple(weights.shape), kind)
-
-    def _cast(self, like: Tensor) -> Tensor:
-        if self.weights.is_complex():
-            return self.weights.to(like.dtype)
-        return self.weights.to(like.real.dtype if like.is_complex() else like.dtype)
-
-    def _apply(self, x: Tensor) -> Tensor:
-        return self._cast(x) * x
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self._cast(y).conj() * y
 
 
 def _as_scalar(value: object) -> float | complex | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.parts import in_parts
 from medinr.units import SIGMA_PER_FWHM
 
 #: Half width of the sampled Gaussian in standard deviations; what is cut off weighs 6e-5.
@@ -62,12 +63,8 @@ class _SeparablePSF(LinearOperator):
         return x
 
     def _in_parts(self, x: Tensor, transposed: bool) -> Tensor:
-        """A few images at a time: what lies between two axes then stays in the cache."""
-        axes, together = len(self.matrices), max(1, _PART // math.prod(self.domain.shape))
-        if x.ndim == axes or math.prod(x.shape[:-axes]) <= together:
-            return self._along_axes(x, transposed)
-        images = x.reshape(-1, *x.shape[-axes:])
-        return torch.cat([self._along_axes(part, transposed) for part in images.split(together)]).reshape(x.shape)
+        together = _PART // math.prod(self.domain.shape)
+        return in_parts(lambda part: self._along_axes(part, transposed), x, len(self.matrices), together)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._in_parts(x, transposed=False)

@@ -163,7 +163,9 @@ class NonCentralChi(NoiseModel):
         require_real("NonCentralChi", prediction)
         require_same_shape(prediction, data)
         z = data * prediction / self.sigma**2
-        loss = (prediction.abs() - data).square() / (2.0 * self.sigma**2) - log_bessel_series(z, self.coils)
+        # Where the product is too small for a number, it is nothing on either side.
+        apart = torch.where(z == 0, prediction.square() + data.square(), (prediction.abs() - data).square())
+        loss: Tensor = apart / (2.0 * self.sigma**2) - log_bessel_series(z, self.coils)
         return loss.sum()
 
     def surrogate(self, prediction: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:

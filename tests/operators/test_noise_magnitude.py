@@ -3,7 +3,7 @@ import math
 import mpmath
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi, ncx2
 
@@ -117,6 +117,7 @@ def test_likelihood_has_its_gradient():
 
 
 @settings(max_examples=60, deadline=None)
+@example(at=5e-324, elsewhere=0.0, measured=0.5, sigma=1.0, coils=1)
 @given(
     at=st.floats(-4, 4),
     elsewhere=st.floats(-4, 4),
