@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
-from medinr.operators.sparse_product import SparseProduct
+from medinr.operators.linear_map import linear_map
+
+if TYPE_CHECKING:
+    from medinr.operators.interpolation_compiled import CompiledInterpolation
 
 #: Largest distance of a target pixel from the plane of a 2D source, in units of the source's slice spacing.
 IN_PLANE = 0.01
 
 #: Index positions are rounded to this many voxels: two affines that agree but for rounding share their voxels.
 _ROUNDING = 1e-9
+
+#: Voxels of the target below which plain torch is as quick as a compiled loop.
+_SMALL = 4096
 
 
 class AffineResampling(LinearOperator):
@@ -60,7 +70,8 @@ class AffineResampling(LinearOperator):
         if len(source) not in (2, 3) or len(source) != len(target):
             raise ShapeError(f"AffineResampling wants two shapes (y, x) or two (z, y, x); got {source} and {target}.")
         self.domain, self.range = Space(source), Space(target)
-        position = _source_index(target, _affine(source_affine, "source"), _affine(target_affine, "target"))
+        self._between = torch.linalg.solve(_affine(source_affine, "source"), _affine(target_affine, "target"))
+        position = _source_index(target, self._between)
         if len(source) == 2:
             away = float(position[0].abs().max())
             if away > IN_PLANE:
@@ -69,44 +80,79 @@ class AffineResampling(LinearOperator):
                     "images one plane, or resample volumes."
                 )
             position = position[1:]
-        self.voxels, self.weights = _corners(position, source)
-        if float(self.weights.sum()) == 0.0:
+        size = torch.tensor(source)[:, None]
+        if not bool(((position > -1) & (position < size)).all(0).any()):
             raise GeometryError("The two grids do not overlap in space. Check units (mm) and the frame (RAS or LPS).")
-        count = math.prod(target)
-        rows = torch.arange(count).repeat(len(self.voxels))
-        self._product = SparseProduct(rows, self.voxels.flatten(), self.weights.flatten(), (count, math.prod(source)))
+        self._ready: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        # What is prepared is cheaper to make again than to send to another process.
+        return {**vars(self), "_ready": {}}
 
     def _apply(self, x: Tensor) -> Tensor:
-        flat = x.flatten(-len(self.domain.shape))
-        image: Tensor = self._multiply(flat, transposed=False).unflatten(-1, self.range.shape)
-        return image
+        flat = self._product(x.flatten(-len(self.domain.shape)), transposed=False)
+        return flat.reshape(*flat.shape[:-1], *self.range.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        flat = y.flatten(-len(self.range.shape))
-        image: Tensor = self._multiply(flat, transposed=True).unflatten(-1, self.domain.shape)
-        return image
+        flat = self._product(y.flatten(-len(self.range.shape)), transposed=True)
+        return flat.reshape(*flat.shape[:-1], *self.domain.shape)
 
-    def _multiply(self, flat: Tensor, transposed: bool) -> Tensor:
+    def _product(self, flat: Tensor, transposed: bool) -> Tensor:
         if flat.is_complex():
-            return torch.complex(self._multiply(flat.real, transposed), self._multiply(flat.imag, transposed))
-        if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64):
-            return self._product(flat, transposed)
+            return torch.complex(self._product(flat.real, transposed), self._product(flat.imag, transposed))
+        if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64) and self._is_worth_compiling():
+            return linear_map(flat, *(partial(self._compiled, transposed=way) for way in (transposed, not transposed)))
         return self._spread(flat) if transposed else self._gathered(flat)
 
+    def _is_worth_compiling(self) -> bool:
+        return math.prod(self.range.shape) >= _SMALL and importlib.util.find_spec("numba") is not None
+
+    def _compiled(self, flat: Tensor, transposed: bool) -> Tensor:
+        if "compiled" not in self._ready:
+            from medinr.operators.interpolation_compiled import CompiledInterpolation
+
+            grids = (_as_volume(self.domain.shape), _as_volume(self.range.shape))
+            self._ready["compiled"] = CompiledInterpolation(*grids, *self._steps(), _ROUNDING)
+        way: CompiledInterpolation = self._ready["compiled"]
+        images = flat.reshape(-1, flat.shape[-1]).contiguous()
+        result = way.backward(images) if transposed else way.forward(images)
+        return result.reshape(*flat.shape[:-1], result.shape[-1])
+
+    def _steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Source index ``(z, y, x)`` of the target's first voxel, and what a step along its axes adds, in columns."""
+        origin, steps = self._between[:3, 3].flip(0), self._between[:3, :3].flip(0, 1)
+        if len(self.domain.shape) == 2:
+            in_plane = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+            origin, steps = in_plane * origin, in_plane[:, None] * steps
+        return origin.numpy(), steps.contiguous().numpy()
+
+    def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat source voxels and weights of the corners around each place, each of shape (2^axes, target voxels)."""
+        if "corners" not in self._ready:
+            position = _source_index(self.range.shape, self._between)[3 - len(self.domain.shape) :]
+            self._ready["corners"] = _corners(position, self.domain.shape)
+        voxels, weights = self._ready["corners"]
+        return voxels.to(like.device), weights.to(like)
+
     def _gathered(self, flat: Tensor) -> Tensor:
-        """Product corner by corner, on any device."""
-        weights = self.weights.to(flat.dtype)
-        total = weights[0] * flat.index_select(-1, self.voxels[0])
-        for voxel, weight in zip(self.voxels[1:], weights[1:], strict=True):
+        """Read corner by corner, on any device."""
+        voxels, weights = self._corners(flat)
+        total = weights[0] * flat.index_select(-1, voxels[0])
+        for voxel, weight in zip(voxels[1:], weights[1:], strict=True):
             total = total + weight * flat.index_select(-1, voxel)
         return total
 
     def _spread(self, flat: Tensor) -> Tensor:
         """Transpose of `_gathered`."""
         total = flat.new_zeros((*flat.shape[:-1], math.prod(self.domain.shape)))
-        for voxel, weight in zip(self.voxels, self.weights.to(flat.dtype), strict=True):
+        for voxel, weight in zip(*self._corners(flat), strict=True):
             total = total.index_add(-1, voxel, weight * flat)
         return total
+
+
+def _as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = (1, *shape)[-3:]
+    return z, y, x
 
 
 def _affine(matrix: ArrayLike | Tensor, name: str) -> Tensor:
@@ -118,13 +164,13 @@ def _affine(matrix: ArrayLike | Tensor, name: str) -> Tensor:
     return affine
 
 
-def _source_index(shape: tuple[int, ...], source: Tensor, target: Tensor) -> Tensor:
+def _source_index(shape: tuple[int, ...], between: Tensor) -> Tensor:
     """Source index ``(z, y, x)`` of every target voxel, shape (3, voxels)."""
     axes = [torch.arange(n, dtype=torch.float64) for n in shape]
     grid = torch.meshgrid(*axes, indexing="ij")
     zyx = grid if len(shape) == 3 else (torch.zeros_like(grid[0]), *grid)
     homogeneous = torch.stack([*reversed(zyx), torch.ones_like(zyx[0])]).flatten(1)
-    index = torch.linalg.solve(source, target @ homogeneous)[:3].flip(0)
+    index = (between @ homogeneous)[:3].flip(0)
     nearest = index.round()
     return torch.where((index - nearest).abs() < _ROUNDING, nearest, index)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from medinr.operators.linear_map import linear_map
 
 #: Relative error asked of finufft. Single precision is limited by the rounding of the phases, not by the gridding.
 SINGLE_TOLERANCE, DOUBLE_TOLERANCE = 1e-6, 1e-12
@@ -53,8 +56,8 @@ class NonUniformSums:
         The sums run on the processor, on as many threads as torch may use; other devices' tensors travel there
         and back.
         """
-        result: Tensor = _LinearSums.apply(value, self, transposed)  # type: ignore[no-untyped-call]
-        return result
+        ways = [functools.partial(self.compute, transposed=way) for way in (transposed, not transposed)]
+        return linear_map(value, *ways)
 
     def compute(self, value: Tensor, transposed: bool) -> Tensor:
         """Evaluate without autograd."""
@@ -63,7 +66,7 @@ class NonUniformSums:
         count = math.prod(batch)
         if count == 0:
             return value.new_zeros((*batch, *outer))
-        data = value.detach().cpu().resolve_conj().resolve_neg().reshape(count, *inner).contiguous()
+        data = value.cpu().resolve_conj().resolve_neg().reshape(count, *inner).contiguous()
         result = torch.empty((count, *outer), dtype=value.dtype)
         # A plan holds work space of its own, so two threads must not run it at once.
         with self._lock:
@@ -96,26 +99,3 @@ class NonUniformSums:
             plan.setpts(*(axis.contiguous().numpy() for axis in points.unbind(-1)))
             self._plans[key] = plan
         return self._plans[key]
-
-
-class _LinearSums(torch.autograd.Function):
-    """The sums with their transpose as derivative, in reverse, forward and higher-order mode."""
-
-    @staticmethod
-    def forward(value: Tensor, sums: NonUniformSums, transposed: bool) -> Tensor:
-        return sums.compute(value, transposed)
-
-    @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
-        _, ctx.sums, ctx.transposed = inputs  # type: ignore[attr-defined]
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        sums, transposed = ctx.sums, ctx.transposed  # type: ignore[attr-defined]
-        return sums(gradients[0], not transposed), None, None
-
-    @staticmethod
-    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
-        sums, transposed = ctx.sums, ctx.transposed  # type: ignore[attr-defined]
-        result: Tensor = sums(tangents[0], transposed)
-        return result

@@ -7,6 +7,7 @@ import importlib.util
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
 from medinr.operators.joseph_matrices import Matrices
+from medinr.operators.linear_map import linear_map
 from medinr.operators.rays import Rays, centred, trace
 
 if TYPE_CHECKING:
@@ -154,13 +156,13 @@ class Projector(LinearOperator):
     def _product(self, value: Tensor, transposed: bool) -> Tensor:
         if value.is_complex():
             return torch.complex(self._product(value.real, transposed), self._product(value.imag, transposed))
-        result: Tensor = _Product.apply(value, self, transposed)  # type: ignore[no-untyped-call]
-        return result
+        # torch's own derivative of a sparse product would transpose the matrix at every step.
+        return linear_map(value, *(partial(self._multiply, transposed=way) for way in (transposed, not transposed)))
 
     def _multiply(self, value: Tensor, transposed: bool) -> Tensor:
         source, target = (self.range, self.domain) if transposed else (self.domain, self.range)
         dtype = value.dtype if value.dtype == torch.float64 else torch.float32
-        images = value.detach().to(dtype).reshape(math.prod(value.shape[:-2]), math.prod(source.shape))
+        images = value.to(dtype).reshape(math.prod(value.shape[:-2]), math.prod(source.shape))
         way = self._way(dtype, value.device)
         result = way.backward(images) if transposed else way.forward(images)
         return result.to(value.dtype).reshape(*value.shape[:-2], *target.shape)
@@ -188,32 +190,6 @@ class Projector(LinearOperator):
         phi, s = (part.expand(self.range.shape).flatten().cpu() for part in self.lines())
         shape = (self.domain.shape[0], self.domain.shape[1])
         return trace(phi, s, shape, self.spacing)
-
-
-class _Product(torch.autograd.Function):
-    """The projection with its adjoint as derivative, in reverse, forward and higher-order mode.
-
-    torch's own derivative of a sparse product would transpose the matrix at every step.
-    """
-
-    @staticmethod
-    def forward(value: Tensor, projector: Projector, transposed: bool) -> Tensor:
-        return projector._multiply(value, transposed)
-
-    @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
-        _, ctx.projector, ctx.transposed = inputs  # type: ignore[attr-defined]
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        projector, transposed = ctx.projector, ctx.transposed  # type: ignore[attr-defined]
-        return projector._product(gradients[0], not transposed), None, None
-
-    @staticmethod
-    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
-        projector, transposed = ctx.projector, ctx.transposed  # type: ignore[attr-defined]
-        result: Tensor = projector._product(tangents[0], transposed)
-        return result
 
 
 def _compiler_is_there() -> bool:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from medinr.errors import ConfigError, GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
-from medinr.operators.blur import TRUNCATION, multiply_along, reflected
+from medinr.operators.blur import TRUNCATION, reflected
+from medinr.operators.linear_map import linear_map, spacious
 from medinr.units import SIGMA_PER_FWHM
 
 #: Ratio by which a slice may stick out of the volume before it counts as outside: rounding of lengths in mm.
@@ -134,10 +135,25 @@ class SliceProfile(LinearOperator):
         return fine @ step
 
     def _apply(self, x: Tensor) -> Tensor:
-        return multiply_along(self.matrix, x, -3)
+        return linear_map(x, self._thicken, self._spread)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return multiply_along(self.matrix.T, y, -3)
+        return linear_map(y, self._spread, self._thicken)
+
+    def _thicken(self, x: Tensor) -> Tensor:
+        return _product(self.matrix, x)
+
+    def _spread(self, y: Tensor) -> Tensor:
+        return _product(self.matrix.T, y)
+
+
+def _product(matrix: Tensor, volumes: Tensor) -> Tensor:
+    """One product a volume, along z."""
+    planes = volumes.flatten(-2)
+    result = spacious((*volumes.shape[:-3], len(matrix), planes.shape[-1]), volumes)
+    torch.matmul(matrix.to(volumes).contiguous(), planes, out=result)
+    thick: Tensor = result.unflatten(-1, volumes.shape[-2:])
+    return thick
 
 
 #: Straight pieces by which a Gaussian profile is drawn: its integral over a thin slice is right to 1e-4.

@@ -115,3 +115,48 @@ def _turned_out_of_plane(angle):
 def test_impossible_grids_are_refused(arguments, error, named):
     with pytest.raises(error, match=named):
         AffineResampling(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(70, 61), (17, 19, 15)])
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE, torch.complex128])
+def test_compiled_loops_and_corners_agree(shape, dtype, generator, monkeypatch):
+    """On a turned and shifted grid, part of it beside the source, some voxels exactly on the source's."""
+    pytest.importorskip("numba")
+    target_shape = tuple(n + 3 for n in shape)
+    turned = torch.eye(4, dtype=DOUBLE)
+    turned[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    turned[:2, 3] = torch.tensor([9.0, -7.0])
+    if len(shape) == 3:
+        turned[2, 2:] = torch.tensor([0.5, -1.0])
+    resampling = AffineResampling(shape, torch.eye(4), target_shape, turned)
+    x = torch.randn(2, 3, *shape, dtype=dtype, generator=generator)
+    y = torch.randn(2, *target_shape, dtype=dtype, generator=generator)
+    fast, back = resampling(x), resampling.H(y)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
+    one, other = (resampling(x[:, 0]).conj() * y).sum(), (x[:, 0].conj() * back).sum()
+    torch.testing.assert_close(one, other, rtol=1e-4 if dtype == torch.float32 else 1e-11, atol=1e-3)
+    monkeypatch.setattr("medinr.operators.affine_resampling._SMALL", 10**9)
+    torch.testing.assert_close(fast, resampling(x), **tolerance)
+    torch.testing.assert_close(back, resampling.H(y), **tolerance)
+    # A single image goes another way through the threads.
+    torch.testing.assert_close(fast[0, 0], resampling(x[0, 0]), **tolerance)
+    assert (fast == 0).any()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, in jvp
+def test_compiled_loops_are_differentiated_by_their_adjoint(generator):
+    pytest.importorskip("numba")
+    shape = (80, 70)
+    moved = np.eye(4)
+    moved[:2, 3] = 0.3, 1.7
+    resampling = AffineResampling(shape, np.eye(4), shape, moved)
+    x = torch.randn(shape, dtype=DOUBLE, generator=generator).requires_grad_()
+    y = torch.randn(shape, dtype=DOUBLE, generator=generator)
+    (gradient,) = torch.autograd.grad(resampling(x), x, y)
+    assert torch.equal(gradient, resampling.H(y))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x.detach(), y)
+        tangent = torch.autograd.forward_ad.unpack_dual(resampling(dual)).tangent
+    assert torch.equal(tangent, resampling(y))
+    mapped = torch.func.vmap(resampling, in_dims=1)(torch.stack([x.detach(), y], dim=1))
+    assert torch.equal(mapped[1], resampling(y))

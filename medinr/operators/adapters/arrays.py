@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medinr.operators.base import LinearOperator
+from medinr.operators.linear_map import Map
 
 Array = NDArray[Any]
-Map = Callable[[Tensor], Tensor]
 
 
 def to_array(value: Tensor) -> Array:
@@ -42,29 +41,3 @@ def each(function: Map, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     # An empty batch still has to say what shape its images would have had.
     results = torch.stack([function(image) for image in (images if len(images) else value.new_zeros(1, *shape))])
     return results[: len(images)].reshape(*leading, *results.shape[1:])
-
-
-class _Product(torch.autograd.Function):
-    """A linear map that torch cannot differentiate, with its adjoint as derivative, in every mode and order."""
-
-    @staticmethod
-    def forward(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
-        return forward(value)
-
-    @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
-        _, ctx.map, ctx.adjoint_map = inputs  # type: ignore[attr-defined]
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return product(gradients[0], ctx.adjoint_map, ctx.map), None, None  # type: ignore[attr-defined]
-
-    @staticmethod
-    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
-        return product(tangents[0], ctx.map, ctx.adjoint_map)  # type: ignore[attr-defined]
-
-
-def product(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
-    """``forward(value)``, whose derivative is ``adjoint``."""
-    result: Tensor = _Product.apply(value, forward, adjoint)  # type: ignore[no-untyped-call]
-    return result

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.operators.adapters.arrays import each, product
+from medinr.operators.adapters.arrays import each
 from medinr.operators.adapters.derive import derived_adjoint
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.linear_map import linear_map
 
 
 class FromCallable(LinearOperator):
@@ -60,10 +61,10 @@ class FromCallable(LinearOperator):
         return self
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._forward(x) if self.differentiable else product(x, self._forward, self._backward)
+        return self._forward(x) if self.differentiable else linear_map(x, self._forward, self._backward)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._backward(y) if self.differentiable else product(y, self._backward, self._forward)
+        return self._backward(y) if self.differentiable else linear_map(y, self._backward, self._forward)
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.forward(x) if self.batched else each(self.forward, x, self.domain.shape)

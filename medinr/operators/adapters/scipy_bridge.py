@@ -12,9 +12,10 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.operators.adapters.arrays import Array, apply_to_array, product, to_array, to_tensor
+from medinr.operators.adapters.arrays import Array, apply_to_array, to_array, to_tensor
 from medinr.operators.adapters.libraries import require
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.linear_map import linear_map
 
 if TYPE_CHECKING:
     from scipy.sparse import linalg
@@ -138,10 +139,10 @@ class _FromScipy(LinearOperator):
         return "FromScipy"
 
     def _apply(self, x: Tensor) -> Tensor:
-        return product(x, self._forward, self._backward)
+        return linear_map(x, self._forward, self._backward)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return product(y, self._backward, self._forward)
+        return linear_map(y, self._backward, self._forward)
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._multiply(self.matrix.matmat, x, self.domain.shape, self.range.shape)

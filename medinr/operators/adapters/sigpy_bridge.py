@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from medinr.errors import ShapeError
-from medinr.operators.adapters.arrays import each, product, to_array, to_tensor
+from medinr.operators.adapters.arrays import each, to_array, to_tensor
 from medinr.operators.adapters.libraries import require
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.linear_map import linear_map
 
 if TYPE_CHECKING:
     from medinr.operators.adapters.sigpy_linop import Bridge
@@ -79,10 +80,10 @@ class _FromSigpy(LinearOperator):
         return f"FromSigpy({self.linop.repr_str})"
 
     def _apply(self, x: Tensor) -> Tensor:
-        return product(x, self._forward, self._backward)
+        return linear_map(x, self._forward, self._backward)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return product(y, self._backward, self._forward)
+        return linear_map(y, self._backward, self._forward)
 
     def _forward(self, x: Tensor) -> Tensor:
         return each(_on_tensors(self.linop), x, self.domain.shape)

@@ -1,0 +1,59 @@
+"""Linear maps that torch did not compute, or computes better without its graph, as autograd sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Map = Callable[[Tensor], Tensor]
+
+
+def linear_map(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
+    """``forward(value)``, whose derivative is ``adjoint``, in reverse, forward and higher-order mode.
+
+    Parameters
+    ----------
+    value : Tensor
+        Of any shape that ``forward`` takes; under `torch.func.vmap` with one more leading dimension.
+    forward, adjoint : callable
+        Each other's adjoints, without a graph: they may use data and memory as they like.
+    """
+    result: Tensor = _LinearMap.apply(value, forward, adjoint)  # type: ignore[no-untyped-call]
+    return result
+
+
+def spacious(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Memory to be filled, for values of the type and device of ``like``.
+
+    On the processor a large piece comes in huge pages, which NumPy asks the system for and torch does not: getting
+    small ones takes longer than a product that fills them.
+    """
+    if like.device.type != "cpu":
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
+    return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
+
+
+class _LinearMap(torch.autograd.Function):
+    @staticmethod
+    def forward(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
+        return forward(value.detach())
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
+        _, ctx.map, ctx.adjoint_map = inputs  # type: ignore[attr-defined]
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return linear_map(gradients[0], ctx.adjoint_map, ctx.map), None, None  # type: ignore[attr-defined]
+
+    @staticmethod
+    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
+        return linear_map(tangents[0], ctx.map, ctx.adjoint_map)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def vmap(info: Any, where: Any, value: Tensor, forward: Map, adjoint: Map) -> tuple[Tensor, int]:
+        return linear_map(value.movedim(where[0], 0), forward, adjoint), 0
