@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from medinr.pipelines.at_once import each_at_once
 from medinr.pipelines.doubt import MAPS, doubt_maps, doubt_summary, require_prior, warnings_of
 from medinr.pipelines.earlier import Earlier, hear_earlier, open_earlier
 from medinr.pipelines.joint import joint_solutions, wants_joint
@@ -29,8 +32,7 @@ from medinr.io.hashes import hash_file
 from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.measurement import Measurement
-from medinr.prior.local import ImagePrior
-from medinr.solve.fit import FitSettings, fit
+from medinr.solve.fit import fit
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
 from medinr.trunks.checkpoint import find_trunk
@@ -127,17 +129,36 @@ def reconstruct(
     missing = [k for k in kept if k not in done]
     if overwrite:
         _remove_guides(out / "work")
-    solutions = (
-        joint_solutions(problems, missing, begin, priors, config.fit, out / "work", fingerprint, progress)
-        if joint
-        else _solutions(problems, missing, begin, priors, config.fit, progress)
-    )
-    for position, solution in solutions:
-        done[position] = _record(measurement, problems[position], solution, begin, config, joint)
-        if heard is not None:
-            image = solution.image / problems[position].scale
-            done[position] = replace(done[position], trusted=heard.trusted(position, image))
-        save_record(files[position], done[position], fingerprint)
+
+    def record_of(position: int, solution: Solution) -> SliceRecord:
+        found = _record(measurement, problems[position], solution, begin, config, joint)
+        if heard is None:
+            return found
+        return replace(found, trusted=heard.trusted(position, solution.image / problems[position].scale))
+
+    def solve(position: int, proceed: Callable[[], None]) -> SliceRecord:
+        def watch(step: Step) -> None:
+            proceed()
+            if progress is not None:
+                progress(position, step)
+
+        start = begin.trunk, begin.length_scale
+        solution = fit(problems[position], *start, config.fit, prior=priors[position], progress=watch)
+        return record_of(position, solution)
+
+    found: Generator[tuple[int, SliceRecord], None, None]
+    if joint:
+        group = problems, missing, begin, priors, config.fit, out / "work", fingerprint, progress
+        found = ((position, record_of(position, solution)) for position, solution in joint_solutions(*group))
+    elif config.fit.planned(math.prod(problems[0].shape)) > 0:
+        # The large products of a network keep all threads busy by themselves.
+        found = ((position, solve(position, lambda: None)) for position in missing)
+    else:
+        found = each_at_once(missing, solve, measurement.slices)
+    with closing(found):
+        for position, record in found:
+            done[position] = record
+            save_record(files[position], record, fingerprint)
     _remove_guides(out / "work")
     records = [done[position] for position in range(measurement.slices)]
 
@@ -192,23 +213,6 @@ def _volume(name: str, measurement: Measurement, records: Sequence[SliceRecord],
     """One kind of image of all slices where they lie in the patient, in the voxel order of the scan if known."""
     upright = measurement.volume(np.stack([record.images[name] for record in records]))
     return upright if truth is None else restore_orientation(upright, truth.scan)
-
-
-def _solutions(
-    problems: Sequence[Problem],
-    missing: Sequence[int],
-    begin: Start,
-    priors: Sequence[ImagePrior | None],
-    settings: FitSettings,
-    progress: Progress | None,
-) -> Iterator[tuple[int, Solution]]:
-    """Fit slice by slice."""
-    for position in missing:
-        watch = (lambda step, at=position: progress(at, step)) if progress else None
-        yield (
-            position,
-            fit(problems[position], begin.trunk, begin.length_scale, settings, prior=priors[position], progress=watch),
-        )
 
 
 def _remove_guides(folder: Path) -> None:
