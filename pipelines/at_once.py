@@ -12,7 +12,7 @@ import torch
 Result = TypeVar("Result")
 
 
-class _StoppedError(Exception):
+class StoppedError(Exception):
     """Raised in the other slices when one has failed or the run was interrupted; nobody sees it."""
 
 
@@ -44,7 +44,7 @@ def each_at_once(
 
     def proceed() -> None:
         if stopped.is_set():
-            raise _StoppedError
+            raise StoppedError
 
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))
     try:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from medinr.pipelines.at_once import each_at_once
+from medinr.pipelines.at_once import StoppedError, each_at_once
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_one_failure_stops_the_others():
     def work(position, proceed):
         if position == 0:
             raise ValueError("slice 0 is not to be had")
-        with pytest.raises(Exception, match="^$"):
+        with pytest.raises(StoppedError):
             for _ in range(3000):
                 time.sleep(0.01)
                 proceed()
