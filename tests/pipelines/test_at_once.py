@@ -40,16 +40,18 @@ def test_one_failure_stops_the_others():
     def work(position, proceed):
         if position == 0:
             raise ValueError("slice 0 is not to be had")
-        with pytest.raises(StoppedError):
+        try:
             for _ in range(3000):
                 time.sleep(0.01)
                 proceed()
-        ended.append(position)
+        except StoppedError:
+            ended.append(position)
+            raise
 
     with pytest.raises(ValueError, match="slice 0"):
         list(each_at_once([1, 0, 2, 3, 4], work, 5))
-    # At the most those two that had begun; the others never did.
-    assert set(ended) <= {1, 2}
+    # The one that had begun, perhaps one that took the other's thread; no more began.
+    assert set(ended) in ({1}, {1, 2})
 
 
 def test_who_loses_interest_stops_them_too():
