@@ -50,6 +50,11 @@ class AffineResampling(LinearOperator):
     source_affine, target_affine : array-like, shape (4, 4)
         Map the index ``(x, y, z, 1)`` to mm in the same (RAS) frame; a 2D image lies at index ``z = 0``.
 
+    Attributes
+    ----------
+    matrix : Tensor, shape (4, 4), float64
+        Maps the index ``(x, y, z, 1)`` of the target to that of the source.
+
     Raises
     ------
     GeometryError
@@ -70,8 +75,10 @@ class AffineResampling(LinearOperator):
         if len(source) not in (2, 3) or len(source) != len(target):
             raise ShapeError(f"AffineResampling wants two shapes (y, x) or two (z, y, x); got {source} and {target}.")
         self.domain, self.range = Space(source), Space(target)
-        self._between = torch.linalg.solve(_affine(source_affine, "source"), _affine(target_affine, "target"))
-        position = _source_index(target, self._between)
+        self.matrix = torch.linalg.solve(_affine(source_affine, "source"), _affine(target_affine, "target"))
+        # Places are worked out on the processor, wherever the operator is.
+        self._between = self.matrix.numpy()
+        position = _source_index(target, self.matrix)
         if len(source) == 2:
             away = float(position[0].abs().max())
             if away > IN_PLANE:
@@ -120,19 +127,19 @@ class AffineResampling(LinearOperator):
 
     def _steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Source index ``(z, y, x)`` of the target's first voxel, and what a step along its axes adds, in columns."""
-        origin, steps = self._between[:3, 3].flip(0), self._between[:3, :3].flip(0, 1)
+        origin, steps = self._between[2::-1, 3].copy(), self._between[2::-1, 2::-1].copy()
         if len(self.domain.shape) == 2:
-            in_plane = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
-            origin, steps = in_plane * origin, in_plane[:, None] * steps
-        return origin.numpy(), steps.contiguous().numpy()
+            origin[0], steps[0] = 0.0, 0.0
+        return origin, steps
 
     def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Flat source voxels and weights of the corners around each place, each of shape (2^axes, target voxels)."""
-        if "corners" not in self._ready:
-            position = _source_index(self.range.shape, self._between)[3 - len(self.domain.shape) :]
-            self._ready["corners"] = _corners(position, self.domain.shape)
-        voxels, weights = self._ready["corners"]
-        return voxels.to(like.device), weights.to(like)
+        where = str(like.device)
+        if where not in self._ready:
+            position = _source_index(self.range.shape, torch.from_numpy(self._between))[3 - len(self.domain.shape) :]
+            self._ready[where] = tuple(part.to(like.device) for part in _corners(position, self.domain.shape))
+        voxels, weights = self._ready[where]
+        return voxels, weights.to(like)
 
     def _gathered(self, flat: Tensor) -> Tensor:
         """Read corner by corner, on any device."""
