@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
-from medinr.operators.linear_map import linear_map
+from medinr.operators.linear_map import compiler_is_there, linear_map
 
 if TYPE_CHECKING:
     from medinr.operators.interpolation_compiled import CompiledInterpolation
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 #: Largest distance of a target pixel from the plane of a 2D source, in units of the source's slice spacing.
 IN_PLANE = 0.01
 
-#: Index positions are rounded to this many voxels: two affines that agree but for rounding share their voxels.
-_ROUNDING = 1e-9
+#: Steps are rounded to this many voxels: two affines that agree but for rounding share their voxels.
+_ROUNDING = 1e-11
 
 #: Voxels of the target below which plain torch is as quick as a compiled loop.
 _SMALL = 4096
@@ -75,10 +73,11 @@ class AffineResampling(LinearOperator):
         if len(source) not in (2, 3) or len(source) != len(target):
             raise ShapeError(f"AffineResampling wants two shapes (y, x) or two (z, y, x); got {source} and {target}.")
         self.domain, self.range = Space(source), Space(target)
-        self.matrix = torch.linalg.solve(_affine(source_affine, "source"), _affine(target_affine, "target"))
+        matrix = torch.linalg.solve(_affine(source_affine, "source"), _affine(target_affine, "target"))
+        self.matrix = torch.where((matrix - matrix.round()).abs() < _ROUNDING, matrix.round(), matrix)
         # Places are worked out on the processor, wherever the operator is.
-        self._between = self.matrix.numpy()
-        position = _source_index(target, self.matrix)
+        self._origin, self._steps = self.matrix.numpy()[2::-1, 3].copy(), self.matrix.numpy()[2::-1, 2::-1].copy()
+        position = self._positions()
         if len(source) == 2:
             away = float(position[0].abs().max())
             if away > IN_PLANE:
@@ -86,6 +85,7 @@ class AffineResampling(LinearOperator):
                     f"The 2D target leaves the plane of the source by {away:.3g} of its slice spacing. Give both "
                     "images one plane, or resample volumes."
                 )
+            self._origin[0] = self._steps[0] = 0.0
             position = position[1:]
         size = torch.tensor(source)[:, None]
         if not bool(((position > -1) & (position < size)).all(0).any()):
@@ -112,31 +112,30 @@ class AffineResampling(LinearOperator):
         return self._spread(flat) if transposed else self._gathered(flat)
 
     def _is_worth_compiling(self) -> bool:
-        return math.prod(self.range.shape) >= _SMALL and importlib.util.find_spec("numba") is not None
+        return math.prod(self.range.shape) >= _SMALL and compiler_is_there()
 
     def _compiled(self, flat: Tensor, transposed: bool) -> Tensor:
         if "compiled" not in self._ready:
             from medinr.operators.interpolation_compiled import CompiledInterpolation
 
             grids = (_as_volume(self.domain.shape), _as_volume(self.range.shape))
-            self._ready["compiled"] = CompiledInterpolation(*grids, *self._steps(), _ROUNDING)
+            self._ready["compiled"] = CompiledInterpolation(*grids, self._origin, self._steps)
         way: CompiledInterpolation = self._ready["compiled"]
         images = flat.reshape(-1, flat.shape[-1]).contiguous()
         result = way.backward(images) if transposed else way.forward(images)
         return result.reshape(*flat.shape[:-1], result.shape[-1])
 
-    def _steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Source index ``(z, y, x)`` of the target's first voxel, and what a step along its axes adds, in columns."""
-        origin, steps = self._between[2::-1, 3].copy(), self._between[2::-1, 2::-1].copy()
-        if len(self.domain.shape) == 2:
-            origin[0], steps[0] = 0.0, 0.0
-        return origin, steps
+    def _positions(self) -> Tensor:
+        """Source index ``(z, y, x)`` of every target voxel, shape (3, voxels)."""
+        axes = [torch.arange(n, dtype=torch.float64) for n in _as_volume(self.range.shape)]
+        index = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+        return torch.from_numpy(self._steps) @ index + torch.from_numpy(self._origin)[:, None]
 
     def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Flat source voxels and weights of the corners around each place, each of shape (2^axes, target voxels)."""
         where = str(like.device)
         if where not in self._ready:
-            position = _source_index(self.range.shape, torch.from_numpy(self._between))[3 - len(self.domain.shape) :]
+            position = self._positions()[3 - len(self.domain.shape) :]
             self._ready[where] = tuple(part.to(like.device) for part in _corners(position, self.domain.shape))
         voxels, weights = self._ready[where]
         return voxels, weights.to(like)
@@ -169,17 +168,6 @@ def _affine(matrix: ArrayLike | Tensor, name: str) -> Tensor:
     if not bool(affine.isfinite().all()) or abs(float(torch.linalg.det(affine[:3, :3]))) < 1e-9:
         raise GeometryError(f"The {name} affine is not finite, or singular: {affine.tolist()}.")
     return affine
-
-
-def _source_index(shape: tuple[int, ...], between: Tensor) -> Tensor:
-    """Source index ``(z, y, x)`` of every target voxel, shape (3, voxels)."""
-    axes = [torch.arange(n, dtype=torch.float64) for n in shape]
-    grid = torch.meshgrid(*axes, indexing="ij")
-    zyx = grid if len(shape) == 3 else (torch.zeros_like(grid[0]), *grid)
-    homogeneous = torch.stack([*reversed(zyx), torch.ones_like(zyx[0])]).flatten(1)
-    index = (between @ homogeneous)[:3].flip(0)
-    nearest = index.round()
-    return torch.where((index - nearest).abs() < _ROUNDING, nearest, index)
 
 
 def _corners(position: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

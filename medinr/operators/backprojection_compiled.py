@@ -1,7 +1,7 @@
 """The sum over views of filtered backprojection, compiled: the fast way on the processor.
 
-As in `medinr.operators.joseph_compiled`, only `medinr.operators.backprojection` imports this file, when it is first
-asked for; each thread has tiles of the image of its own, so results repeat on any number of threads.
+`medinr.operators.backprojection` imports this file when it is first asked for. Each thread has tiles of the image of
+its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medinr.operators.joseph_compiled import compile_kernel, in_threads, together
+from medinr.operators.compiling import compile_kernel, in_threads, inside
+from medinr.operators.joseph_compiled import together
 from medinr.operators.rays import centred
 
 #: Edge of the tiles of the image in which the views are summed: a tile of 32 images fits the second-level cache, and
@@ -23,21 +24,6 @@ _TILE = 16
 _ROWS = 8
 
 PARALLEL, FLAT, CURVED = 0, 1, 2
-
-
-@compile_kernel
-def _inside(begin, step, last, count):  # type: ignore[no-untyped-def]
-    """Range of ``i`` below ``count`` with ``0 <= begin + i step < last``."""
-    low, high = 0, count
-    if step != 0.0:
-        ends = (-begin / step, (last - begin) / step)
-        low = max(0, min(np.int64(min(max(min(ends), -1.0), count + 1.0)) - 1, count))
-        high = min(count, max(np.int64(min(max(max(ends), -1.0), count + 1.0)) + 2, 0))
-    while low < high and not 0.0 <= begin + low * step < last:
-        low += 1
-    while high > low and not 0.0 <= begin + (high - 1) * step < last:
-        high -= 1
-    return low, high
 
 
 @compile_kernel
@@ -52,7 +38,7 @@ def _sum_views(image, views, sines, cosines, x, y, kind, distance, magnified, st
             if kind == PARALLEL:
                 # Beside these pixels the shadow misses the detector.
                 begin, step = (-y[j] * sine - start + x[0] * cosine) / pitch + 1.0, dx * cosine / pitch
-                low, high = _inside(begin, step, last, len(x))
+                low, high = inside(begin, step, last, len(x))
                 for i in range(low, high):
                     at = begin + i * step
                     k = np.int64(at)

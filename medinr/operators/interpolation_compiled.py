@@ -1,8 +1,8 @@
 """Linear interpolation between two grids without a matrix, compiled: the fast way on the processor.
 
-As in `medinr.operators.joseph_compiled`, only `medinr.operators.affine_resampling` imports this file, when it is first
-asked for, and threads never write to the same place: reading, each has rows of the target of its own; spreading, each
-has whole images. The places in the source are worked out on the way, so that nothing as large as a volume is kept.
+`medinr.operators.affine_resampling` imports this file when it is first asked for a product. Reading, each thread has
+rows of the target of its own; spreading, each has whole images. The places in the source are worked out on the way,
+so that nothing as large as a volume is kept.
 """
 
 from __future__ import annotations
@@ -16,75 +16,142 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medinr.operators.joseph_compiled import compile_kernel, in_threads
+from medinr.operators.compiling import compile_kernel, in_threads, inside
+from medinr.operators.linear_map import spacious
 
 
 @compile_kernel
-def _snapped(at, rounding):  # type: ignore[no-untyped-def]
-    nearest = np.rint(at)
-    return nearest if abs(at - nearest) < rounding else at
+def _along(steps, axis):  # type: ignore[no-untyped-def]
+    """Return a step along an axis of the target, in source voxels; as numbers, since arrays would cost memory."""
+    return steps[0, axis], steps[1, axis], steps[2, axis]
 
 
 @compile_kernel
-def _place(begin, steps, i, rounding):  # type: ignore[no-untyped-def]
-    z, y, x = begin[0] + steps[0, 2] * i, begin[1] + steps[1, 2] * i, begin[2] + steps[2, 2] * i
-    return _snapped(z, rounding), _snapped(y, rounding), _snapped(x, rounding)
+def _begin(origin, steps, plane, line):  # type: ignore[no-untyped-def]
+    """Return the place of a row's first voxel."""
+    (az, ay, ax), (bz, by, bx) = _along(steps, 0), _along(steps, 1)
+    return origin[0] + az * plane + bz * line, origin[1] + ay * plane + by * line, origin[2] + ax * plane + bx * line
 
 
 @compile_kernel
-def _gather(image, out, origin, steps, lines, rounding, first, last):  # type: ignore[no-untyped-def]
+def _places(begin, step, low, shape, index, back, down, right):  # type: ignore[no-untyped-def]
+    """Flat index of the voxel before each place from ``low`` on, and how far the place is from it along each axis."""
+    dz, dy, dx = step
+    z, y, x = begin[0] + dz * low, begin[1] + dy * low, begin[2] + dx * low
+    for i in range(len(index)):
+        j, k = np.int64(y + dy * i), np.int64(x + dx * i)
+        down[i], right[i] = y + dy * i - j, x + dx * i - k
+        index[i] = j * shape[2] + k
+    if shape[0] > 1:
+        for i in range(len(index)):
+            m = np.int64(z + dz * i)
+            back[i] = z + dz * i - m
+            index[i] += m * shape[1] * shape[2]
+
+
+@compile_kernel
+def _between(voxels, at, below, down, right):  # type: ignore[no-untyped-def]
+    """Value between four voxels of a plane, of which the first is ``at`` and the one below it ``below`` further."""
+    # Unsigned: counting from the end, which NumPy's indices do, would double the time.
+    beside = np.uint64(1)
+    first, second = voxels[at], voxels[at + below]
+    upper = first + right * (voxels[at + beside] - first)
+    lower = second + right * (voxels[at + below + beside] - second)
+    return upper + down * (lower - upper)
+
+
+@compile_kernel
+def _share(voxels, at, below, down, right, value):  # type: ignore[no-untyped-def]
+    """Transpose of `_between`."""
+    beside = np.uint64(1)
+    lower = down * value
+    upper = value - lower
+    voxels[at] += upper - right * upper
+    voxels[at + beside] += right * upper
+    voxels[at + below] += lower - right * lower
+    voxels[at + below + beside] += right * lower
+
+
+@compile_kernel
+def _at_rim(image, z, y, x, value, spread):  # type: ignore[no-untyped-def]
+    """Read at any place, or spread a value to the voxels around it; there are none beyond the border."""
+    m, j, k = math.floor(z), math.floor(y), math.floor(x)
+    total = image.dtype.type(0)
+    for back in range(max(m, 0), min(m + 2, image.shape[0])):
+        for down in range(max(j, 0), min(j + 2, image.shape[1])):
+            for right in range(max(k, 0), min(k + 2, image.shape[2])):
+                weight = image.dtype.type((1 - abs(z - back)) * (1 - abs(y - down)) * (1 - abs(x - right)))
+                if spread:
+                    image[back, down, right] += weight * value
+                elif weight > 0:
+                    total += weight * image[back, down, right]
+    return total
+
+
+@compile_kernel
+def _parts(begin, step, shape, count):  # type: ignore[no-untyped-def]
+    """Where a row of the target begins and ends to see the source, and to lie between its voxels on every side."""
+    start, end, low, high = 0, count, 0, count
+    for axis in range(3):
+        first, last = inside(begin[axis] + 1.0, step[axis], shape[axis] + 1.0, count)
+        start, end = max(start, first), min(end, last)
+        if shape[axis] > 1:
+            first, last = inside(begin[axis], step[axis], shape[axis] - 1.0, count)
+            low, high = max(low, first), min(high, last)
+        elif begin[axis] != 0.0 or step[axis] != 0.0:
+            high = 0
+    end = max(start, end)
+    return start, end, min(low, end), max(min(low, end), high)
+
+
+@compile_kernel
+def _gather(image, out, origin, steps, lines, first, last):  # type: ignore[no-untyped-def]
     """Read rows ``first`` to ``last`` of the target (z y, x) at their places in the source (z, y, x)."""
-    depth, height, width = image.shape
-    one, zero = image.dtype.type(1), image.dtype.type(0)
+    count, step, zero = out.shape[1], _along(steps, 2), image.dtype.type(0)
+    index, beyond = np.empty(count, np.int64), np.zeros((3, count), image.dtype)
+    back, down, right = beyond[0], beyond[1], beyond[2]
+    voxels, below, behind = image.ravel(), np.uint64(image.shape[2]), np.uint64(image.shape[1] * image.shape[2])
     for row in range(first, last):
-        begin = origin + steps[:, 0] * (row // lines) + steps[:, 1] * (row % lines)
-        for i in range(out.shape[1]):
-            z, y, x = _place(begin, steps, i, rounding)
-            m, j, k = math.floor(z), math.floor(y), math.floor(x)
-            total = zero
-            if -1 <= m < depth and -1 <= j < height and -1 <= k < width:
-                back, down, right = image.dtype.type(z - m), image.dtype.type(y - j), image.dtype.type(x - k)
-                inside = 0 <= j < height - 1 and 0 <= k < width - 1
-                for behind in range(2):
-                    weight = back if behind else one - back
-                    if weight == zero or not 0 <= m + behind < depth:
-                        continue
-                    plane = image[m + behind]
-                    if inside:
-                        above = (one - right) * plane[j, k] + right * plane[j, k + 1]
-                        below = (one - right) * plane[j + 1, k] + right * plane[j + 1, k + 1]
-                        total += weight * ((one - down) * above + down * below)
-                        continue
-                    for under in range(2):
-                        for beside in range(2):
-                            if 0 <= j + under < height and 0 <= k + beside < width:
-                                part = (down if under else one - down) * (right if beside else one - right)
-                                total += weight * part * plane[j + under, k + beside]
-            out[row, i] = total
+        z, y, x = begin = _begin(origin, steps, row // lines, row % lines)
+        start, end, low, high = _parts(begin, step, image.shape, count)
+        out[row, :start] = zero
+        out[row, end:] = zero
+        for i in range(start, low):
+            out[row, i] = _at_rim(image, z + step[0] * i, y + step[1] * i, x + step[2] * i, zero, False)
+        line = out[row, low:high]
+        _places(begin, step, low, image.shape, index[: len(line)], back, down, right)
+        for i in range(len(line)):
+            line[i] = _between(voxels, np.uint64(index[i]), below, down[i], right[i])
+        if image.shape[0] > 1:
+            for i in range(len(line)):
+                if back[i] != zero:
+                    other = _between(voxels, np.uint64(index[i]) + behind, below, down[i], right[i])
+                    line[i] += back[i] * (other - line[i])
+        for i in range(high, end):
+            out[row, i] = _at_rim(image, z + step[0] * i, y + step[1] * i, x + step[2] * i, zero, False)
 
 
 @compile_kernel
-def _scatter(image, data, origin, steps, lines, rounding):  # type: ignore[no-untyped-def]
+def _scatter(image, data, origin, steps, lines):  # type: ignore[no-untyped-def]
     """Transpose of `_gather`: add each value to the voxels around its place."""
-    depth, height, width = image.shape
-    one = image.dtype.type(1)
+    count, step, zero = data.shape[1], _along(steps, 2), image.dtype.type(0)
+    index, beyond = np.empty(count, np.int64), np.zeros((3, count), image.dtype)
+    back, down, right = beyond[0], beyond[1], beyond[2]
+    voxels, below, behind = image.ravel(), np.uint64(image.shape[2]), np.uint64(image.shape[1] * image.shape[2])
     for row in range(data.shape[0]):
-        begin = origin + steps[:, 0] * (row // lines) + steps[:, 1] * (row % lines)
-        for i in range(data.shape[1]):
-            z, y, x = _place(begin, steps, i, rounding)
-            m, j, k = math.floor(z), math.floor(y), math.floor(x)
-            if not (-1 <= m < depth and -1 <= j < height and -1 <= k < width):
-                continue
-            back, down, right = image.dtype.type(z - m), image.dtype.type(y - j), image.dtype.type(x - k)
-            for behind in range(2):
-                weight = (back if behind else one - back) * data[row, i]
-                if not 0 <= m + behind < depth:
-                    continue
-                for under in range(2):
-                    for beside in range(2):
-                        if 0 <= j + under < height and 0 <= k + beside < width:
-                            part = (down if under else one - down) * (right if beside else one - right)
-                            image[m + behind, j + under, k + beside] += weight * part
+        z, y, x = begin = _begin(origin, steps, row // lines, row % lines)
+        start, end, low, high = _parts(begin, step, image.shape, count)
+        for i in range(start, low):
+            _at_rim(image, z + step[0] * i, y + step[1] * i, x + step[2] * i, data[row, i], True)
+        line = data[row, low:high]
+        _places(begin, step, low, image.shape, index[: len(line)], back, down, right)
+        for i in range(len(line)):
+            value = back[i] * line[i]
+            _share(voxels, np.uint64(index[i]), below, down[i], right[i], line[i] - value)
+            if value != zero:
+                _share(voxels, np.uint64(index[i]) + behind, below, down[i], right[i], value)
+        for i in range(high, end):
+            _at_rim(image, z + step[0] * i, y + step[1] * i, x + step[2] * i, data[row, i], True)
 
 
 class CompiledInterpolation:
@@ -98,8 +165,6 @@ class CompiledInterpolation:
         Index ``(z, y, x)`` in the source of the target's first voxel.
     steps : ndarray, shape (3, 3)
         What a step along each axis of the target adds to it, in columns.
-    rounding : float
-        Places this close to a voxel are its own.
     """
 
     def __init__(
@@ -108,30 +173,32 @@ class CompiledInterpolation:
         target: tuple[int, int, int],
         origin: NDArray[np.float64],
         steps: NDArray[np.float64],
-        rounding: float,
     ) -> None:
         self._source, self._target = source, target
-        self._places = (origin, steps, target[1], rounding)
+        self._places = (origin, steps, target[1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Read: (image, source voxel) -> (image, target voxel)."""
-        result = images.new_empty(len(images), math.prod(self._target))
-        rows = self._target[0] * self._target[1]
-        pieces = math.ceil(4 * torch.get_num_threads() / max(1, len(images)))
-        edges = np.linspace(0, rows, min(rows, pieces) + 1).astype(int).tolist()
-        tasks = []
-        for image, out in zip(images, result, strict=True):
-            pair = image.reshape(self._source).numpy(), out.reshape(rows, -1).numpy()
-            tasks += [(_gather, (*pair, *self._places, first, last)) for first, last in itertools.pairwise(edges)]
+        result = spacious((len(images), math.prod(self._target)), images)
+        rows, width = self._target[0] * self._target[1], self._target[2]
+        pieces = math.ceil(2 * torch.get_num_threads() / max(1, len(images)))
+        edges = [rows * piece // pieces for piece in range(pieces + 1)]
+        sources, targets = images.numpy().reshape(-1, *self._source), result.numpy().reshape(-1, rows, width)
+        tasks: list[tuple[Any, tuple[Any, ...]]] = [
+            (_gather, (image, out, *self._places, first, last))
+            for image, out in zip(sources, targets, strict=True)
+            for first, last in itertools.pairwise(edges)
+        ]
         in_threads(tasks, result.numel())
         return result
 
     def backward(self, images: Tensor) -> Tensor:
         """Apply the transpose: (image, target voxel) -> (image, source voxel)."""
-        result = images.new_zeros(len(images), math.prod(self._source))
-        rows = self._target[0] * self._target[1]
-        tasks: list[tuple[Any, tuple[Any, ...]]] = []
-        for data, out in zip(images, result, strict=True):
-            tasks.append((_scatter, (out.reshape(self._source).numpy(), data.reshape(rows, -1).numpy(), *self._places)))
+        result = spacious((len(images), math.prod(self._source)), images).zero_()
+        rows, width = self._target[0] * self._target[1], self._target[2]
+        sources, targets = result.numpy().reshape(-1, *self._source), images.numpy().reshape(-1, rows, width)
+        tasks: list[tuple[Any, tuple[Any, ...]]] = [
+            (_scatter, (image, data, *self._places)) for image, data in zip(sources, targets, strict=True)
+        ]
         in_threads(tasks, images.numel())
         return result

@@ -1,28 +1,23 @@
 """Joseph's projection without a matrix, compiled: the fast way on the processor.
 
-Only this file imports numba, and `medinr.operators.projector` imports this file when a projection is first
-asked for; `medinr.operators.backprojection_compiled` has kernels of its own. The machine code is cached on disk by
-numba; compiling it takes 2 to 3 s, once. `ParallelBeam` has the times.
+`medinr.operators.projector` imports this file when a projection is first asked for; `ParallelBeam` has the times.
 
-Threads never write to the same place: projecting, each has rays of its own; backprojecting, each has a band
-of rows (or columns) of its own and walks all rays through it. So results repeat bit by bit, on any number of
-threads. The threads are those of the caller's process, as many as torch uses, started for one product and
-gone after it, so that forked and threaded callers are safe.
+Projecting, each thread has rays of its own; backprojecting, each has a band of rows (or columns) of its own and walks
+all rays through it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from medinr.operators.compiling import compile_kernel, in_threads
 from medinr.operators.rays import Rays
 
 #: Images walked together, innermost in memory: the index arithmetic is done once for all, the sums in vectors.
@@ -33,20 +28,6 @@ _PAD = 2
 
 #: A band of the image that is walked at a time should stay in the second-level cache.
 _BAND_BYTES = 2**18
-
-#: Interpolated values below which starting threads takes longer than the work.
-_SMALL = 200_000
-
-
-def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a loop over arrays, cached on disk where that is possible."""
-    # Sums may be reordered, but NaN and infinity keep their meaning.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to cache in
-        compiled = numba.njit(**options)(function)
-    return compiled
 
 
 @compile_kernel
@@ -201,21 +182,6 @@ def _kernel(
     if padded.shape[-1] == 1:
         return single, padded[..., 0].numpy(), data[:, 0].numpy()
     return lanes, padded.numpy(), data.numpy()
-
-
-def in_threads(tasks: list[tuple[Callable[..., None], tuple[Any, ...]]], work: int) -> None:
-    """Call each function with its arguments, on as many threads as torch uses.
-
-    ``work`` is the number of interpolated values: a few are not worth starting threads for.
-    """
-    threads = min(torch.get_num_threads(), len(tasks))
-    if threads == 1 or work < _SMALL:
-        for function, arguments in tasks:
-            function(*arguments)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for waiting in [pool.submit(function, *arguments) for function, arguments in tasks]:
-            waiting.result()
 
 
 def _run(tasks: list[_Task], work: int) -> None:

@@ -1,7 +1,11 @@
-"""Linear maps that torch did not compute, or computes better without its graph, as autograd sees them."""
+"""Linear maps that torch did not compute, or computes better without its graph, and what they need."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +14,9 @@ import torch
 from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
+
+#: Bytes from which the system gives memory anew each time.
+_LARGE = 2**25
 
 
 def linear_map(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
@@ -30,11 +37,17 @@ def spacious(shape: Sequence[int], like: Tensor) -> Tensor:
     """Memory to be filled, for values of the type and device of ``like``.
 
     On the processor a large piece comes in huge pages, which NumPy asks the system for and torch does not: getting
-    small ones takes longer than a product that fills them.
+    small ones takes longer than a product that fills them. Less than that is found among what was given back before.
     """
-    if like.device.type != "cpu":
+    if like.device.type != "cpu" or math.prod(shape) * like.element_size() < _LARGE:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
     return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
+
+
+@functools.cache
+def compiler_is_there() -> bool:
+    """Whether numba is installed, for the loops of `medinr.operators.compiling`; asking does not load it."""
+    return importlib.util.find_spec("numba") is not None
 
 
 class _LinearMap(torch.autograd.Function):
@@ -57,3 +70,7 @@ class _LinearMap(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, where: Any, value: Tensor, forward: Map, adjoint: Map) -> tuple[Tensor, int]:
         return linear_map(value.movedim(where[0], 0), forward, adjoint), 0
+
+
+# Looking it up at every call takes torch as long as a small product.
+_LinearMap.forward.__signature__ = inspect.signature(_LinearMap.forward)  # type: ignore[attr-defined]

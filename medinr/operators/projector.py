@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from torch import Tensor
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
 from medinr.operators.joseph_matrices import Matrices
-from medinr.operators.linear_map import linear_map
+from medinr.operators.linear_map import compiler_is_there, linear_map
 from medinr.operators.rays import Rays, centred, trace
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Projector(LinearOperator):
         self.detector_spacing = self._positive(detector_spacing, "detector spacing")
         if detector_count < 1:
             raise GeometryError(f"{self.name} wants at least one detector element; got {detector_count}.")
-        if compiled and not _compiler_is_there():
+        if compiled and not compiler_is_there():
             raise GeometryError(f"{self.name} wants numba to be compiled; install it or leave compiled=None.")
         self.compiled = compiled
         self.domain = Space((int(shape[0]), int(shape[1])))
@@ -184,16 +183,12 @@ class Projector(LinearOperator):
         """Whether so many interpolated values are to be computed by compiled loops on the processor."""
         if self.compiled is not None:
             return self.compiled
-        return samples >= _SMALL and _compiler_is_there()
+        return samples >= _SMALL and compiler_is_there()
 
     def _rays(self) -> Rays:
         phi, s = (part.expand(self.range.shape).flatten().cpu() for part in self.lines())
         shape = (self.domain.shape[0], self.domain.shape[1])
         return trace(phi, s, shape, self.spacing)
-
-
-def _compiler_is_there() -> bool:
-    return importlib.util.find_spec("numba") is not None
 
 
 def detector_positions(count: int, spacing: float, middle: float) -> Tensor:

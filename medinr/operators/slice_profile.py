@@ -12,11 +12,14 @@ from torch import Tensor
 from medinr.errors import ConfigError, GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
 from medinr.operators.blur import TRUNCATION, reflected
-from medinr.operators.linear_map import linear_map, spacious
+from medinr.operators.linear_map import compiler_is_there, linear_map
 from medinr.units import SIGMA_PER_FWHM
 
 #: Ratio by which a slice may stick out of the volume before it counts as outside: rounding of lengths in mm.
 _ROUNDING = 1e-6
+
+#: Voxels below which plain torch is as quick as a compiled loop.
+_SMALL = 2**17
 
 
 class SliceProfile(LinearOperator):
@@ -149,11 +152,24 @@ class SliceProfile(LinearOperator):
 
 def _product(matrix: Tensor, volumes: Tensor) -> Tensor:
     """One product a volume, along z."""
-    planes = volumes.flatten(-2)
-    result = spacious((*volumes.shape[:-3], len(matrix), planes.shape[-1]), volumes)
-    torch.matmul(matrix.to(volumes).contiguous(), planes, out=result)
-    thick: Tensor = result.unflatten(-1, volumes.shape[-2:])
+    columns = volumes.flatten(-2)
+    if columns.is_complex():
+        real = torch.view_as_real(columns.resolve_conj()).flatten(-2)
+        product = torch.view_as_complex(_real_product(matrix, real).unflatten(-1, (-1, 2)))
+    else:
+        product = _real_product(matrix, columns)
+    thick: Tensor = product.unflatten(-1, volumes.shape[-2:])
     return thick
+
+
+def _real_product(matrix: Tensor, columns: Tensor) -> Tensor:
+    fast = columns.device.type == "cpu" and columns.dtype in (torch.float32, torch.float64)
+    if not fast or columns.numel() < _SMALL or not compiler_is_there():
+        return matrix.to(columns).contiguous() @ columns
+    from medinr.operators.banded_compiled import multiply_banded_rows
+
+    product = multiply_banded_rows(matrix, columns.reshape(-1, *columns.shape[-2:]).contiguous())
+    return product.reshape(*columns.shape[:-2], *product.shape[-2:])
 
 
 #: Straight pieces by which a Gaussian profile is drawn: its integral over a thin slice is right to 1e-4.

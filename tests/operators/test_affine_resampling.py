@@ -160,3 +160,28 @@ def test_compiled_loops_are_differentiated_by_their_adjoint(generator):
     assert torch.equal(tangent, resampling(y))
     mapped = torch.func.vmap(resampling, in_dims=1)(torch.stack([x.detach(), y], dim=1))
     assert torch.equal(mapped[1], resampling(y))
+
+
+@pytest.mark.parametrize("source", [(1, 9, 11), (6, 1, 7), (5, 8, 6), (9, 12)])
+@pytest.mark.parametrize("kind", ["any", "in planes", "half a voxel on", "turned about"])
+def test_compiled_loops_are_right_at_every_border(generator, monkeypatch, source, kind):
+    pytest.importorskip("numba")
+    moved = torch.eye(4, dtype=DOUBLE)
+    axes = len(source)
+    if kind == "any":
+        moved[:axes, :axes] += 0.2 * torch.randn(axes, axes, dtype=DOUBLE, generator=generator)
+        moved[:axes, 3] = torch.rand(axes, dtype=DOUBLE, generator=generator) - 0.5
+    elif kind == "in planes":
+        moved[0, 0], moved[1, 1], moved[:2, 3] = 0.7, 1.4, torch.tensor([-0.9, 0.2])
+    elif kind == "half a voxel on":
+        moved[:axes, 3] = 0.5
+    else:
+        moved[0, 0], moved[0, 3] = -1.0, source[-1] - 1.0
+    target = tuple(n + 2 for n in source)
+    resampling = AffineResampling(source, torch.eye(4), target, moved)
+    x = torch.randn(2, *source, dtype=DOUBLE, generator=generator)
+    y = torch.randn(2, *target, dtype=DOUBLE, generator=generator)
+    expected, back = resampling(x), resampling.H(y)
+    monkeypatch.setattr("medinr.operators.affine_resampling._SMALL", 0)
+    torch.testing.assert_close(resampling(x), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(resampling.H(y), back, rtol=1e-12, atol=1e-12)

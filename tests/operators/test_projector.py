@@ -83,7 +83,7 @@ def test_allowed_memory_is_bounded(monkeypatch):
 
 
 def test_without_numba_it_works_and_says_so_if_asked(monkeypatch):
-    monkeypatch.setattr("medinr.operators.projector._compiler_is_there", lambda: False)
+    monkeypatch.setattr("medinr.operators.projector.compiler_is_there", lambda: False)
     monkeypatch.setattr("medinr.operators.projector._SMALL", 0)
     monkeypatch.setitem(sys.modules, "medinr.operators.joseph_compiled", None)  # importing it would fail
     assert ParallelBeam((6, 6), (1, 1), [0.0])(torch.ones(6, 6)).max() == 6.0

@@ -110,3 +110,16 @@ def test_impossible_slices_are_refused(arguments, error, named):
 def test_a_wrong_affine_is_refused():
     with pytest.raises(GeometryError, match="4 x 4"):
         SliceProfile((8, 2, 2), 1.0, 2.0).affine([[1.0]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE, torch.complex64])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_compiled_loops_and_a_matrix_product_agree(generator, monkeypatch, dtype, batch):
+    pytest.importorskip("numba")
+    thick = SliceProfile((37, 96, 101), 1.0, 5.5)  # of 10 to 14 weights a row: not all in fours
+    x = torch.randn(*batch, *thick.domain.shape, dtype=dtype, generator=generator)
+    y = torch.randn(*batch, *thick.range.shape, dtype=dtype, generator=generator)
+    fast, back = thick(x), thick.H(y)
+    monkeypatch.setattr("medinr.operators.slice_profile._SMALL", 10**9)
+    torch.testing.assert_close(fast, thick(x))
+    torch.testing.assert_close(back, thick.H(y))

@@ -1,0 +1,79 @@
+"""A matrix with few neighbouring weights a row, times volumes, compiled: the fast way on the processor.
+
+`medinr.operators.slice_profile` imports this file when it is first asked for a product. Each thread has columns of
+its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medinr.operators.compiling import compile_kernel, in_threads
+from medinr.operators.linear_map import spacious
+
+#: Columns that are multiplied together: as many rows as have weights stay in the cache.
+_TILE = 4096
+
+#: Fours of products that take as long as an interpolated value.
+_LIGHT = 16
+
+
+@compile_kernel
+def _multiply(matrix, low, fours, x, out, first, last):  # type: ignore[no-untyped-def]
+    """Columns ``first`` to ``last`` of a product; row ``j`` of the matrix has so many fours of weights from ``low``.
+
+    Where there are not so many the matrix has zeros, for which the last row of ``x`` does.
+    """
+    top = len(x) - 1
+    for begin in range(first, last, _TILE):
+        end = min(begin + _TILE, last)
+        for j in range(out.shape[0]):
+            line = out[j, begin:end]
+            for four in range(fours[j]):
+                k = low[j] + 4 * four
+                u, v, w, z = matrix[j, k], matrix[j, k + 1], matrix[j, k + 2], matrix[j, k + 3]
+                a, b = x[k, begin:end], x[min(k + 1, top), begin:end]
+                c, d = x[min(k + 2, top), begin:end], x[min(k + 3, top), begin:end]
+                if four == 0:
+                    for i in range(len(line)):
+                        line[i] = u * a[i] + v * b[i] + w * c[i] + z * d[i]
+                else:
+                    for i in range(len(line)):
+                        line[i] += u * a[i] + v * b[i] + w * c[i] + z * d[i]
+
+
+def multiply_banded_rows(matrix: Tensor, x: Tensor) -> Tensor:
+    """Multiply volumes by a matrix, one after another.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (rows, k)
+        Zeros before the first and after the last weight of a row cost nothing.
+    x : Tensor, shape (volume, k, columns)
+        On the processor, float32 or float64.
+
+    Returns
+    -------
+    Tensor, shape (volume, rows, columns)
+    """
+    weights = torch.nn.functional.pad(matrix.to(x), (0, 3)).numpy()
+    some = weights != 0
+    low, high = some.argmax(1), some.shape[1] - some[:, ::-1].argmax(1)
+    fours = np.where(some.any(1), -(-(high - low) // 4), 1)
+    columns = x.shape[-1]
+    result = spacious((len(x), len(weights), columns), x)
+    pieces = max(1, min(columns // _TILE, math.ceil(2 * torch.get_num_threads() / max(1, len(x)))))
+    edges = [columns * piece // pieces for piece in range(pieces + 1)]
+    tasks: list[tuple[Any, tuple[Any, ...]]] = [
+        (_multiply, (weights, low, fours, volume, out, *part))
+        for volume, out in zip(x.numpy(), result.numpy(), strict=True)
+        for part in itertools.pairwise(edges)
+    ]
+    in_threads(tasks, int(fours.sum()) * columns * len(x) // _LIGHT)
+    return result
