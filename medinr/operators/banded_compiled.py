@@ -48,32 +48,33 @@ def _multiply(matrix, low, fours, x, out, first, last):  # type: ignore[no-untyp
                         line[i] += u * a[i] + v * b[i] + w * c[i] + z * d[i]
 
 
-def multiply_banded_rows(matrix: Tensor, x: Tensor) -> Tensor:
-    """Multiply volumes by a matrix, one after another.
+class BandedRows:
+    """Multiply volumes by a matrix whose rows have few neighbouring weights.
 
     Parameters
     ----------
     matrix : Tensor, shape (rows, k)
         Zeros before the first and after the last weight of a row cost nothing.
-    x : Tensor, shape (volume, k, columns)
-        On the processor, float32 or float64.
-
-    Returns
-    -------
-    Tensor, shape (volume, rows, columns)
+    dtype : torch.dtype
+        Of the volumes, float32 or float64.
     """
-    weights = torch.nn.functional.pad(matrix.to(x), (0, 3)).numpy()
-    some = weights != 0
-    low, high = some.argmax(1), some.shape[1] - some[:, ::-1].argmax(1)
-    fours = np.where(some.any(1), -(-(high - low) // 4), 1)
-    columns = x.shape[-1]
-    result = spacious((len(x), len(weights), columns), x)
-    pieces = max(1, min(columns // _TILE, math.ceil(2 * torch.get_num_threads() / max(1, len(x)))))
-    edges = [columns * piece // pieces for piece in range(pieces + 1)]
-    tasks: list[tuple[Any, tuple[Any, ...]]] = [
-        (_multiply, (weights, low, fours, volume, out, *part))
-        for volume, out in zip(x.numpy(), result.numpy(), strict=True)
-        for part in itertools.pairwise(edges)
-    ]
-    in_threads(tasks, int(fours.sum()) * columns * len(x) // _LIGHT)
-    return result
+
+    def __init__(self, matrix: Tensor, dtype: torch.dtype) -> None:
+        weights = torch.nn.functional.pad(matrix.to(dtype=dtype, device="cpu"), (0, 3)).numpy()
+        some = weights != 0
+        low, high = some.argmax(1), some.shape[1] - some[:, ::-1].argmax(1)
+        self._table = weights, low, np.where(some.any(1), -(-(high - low) // 4), 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Multiply each volume: (volume, k, columns) -> (volume, rows, columns)."""
+        columns, fours = x.shape[-1], self._table[2]
+        result = spacious((len(x), len(fours), columns), x)
+        pieces = max(1, min(columns // _TILE, math.ceil(2 * torch.get_num_threads() / max(1, len(x)))))
+        edges = [columns * piece // pieces for piece in range(pieces + 1)]
+        tasks: list[tuple[Any, tuple[Any, ...]]] = [
+            (_multiply, (*self._table, volume, out, *part))
+            for volume, out in zip(x.numpy(), result.numpy(), strict=True)
+            for part in itertools.pairwise(edges)
+        ]
+        in_threads(tasks, int(fours.sum()) * columns * len(x) // _LIGHT)
+        return result

@@ -11,7 +11,7 @@ safe.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import numba
@@ -40,20 +40,24 @@ def in_threads(tasks: list[tuple[Callable[..., None], tuple[Any, ...]]], work: i
     """
     threads = min(torch.get_num_threads(), len(tasks)) if work >= _SMALL else 1
     waiting = iter(tasks)
+    failed: list[BaseException] = []
 
     def work_off() -> None:
-        for function, arguments in waiting:
-            function(*arguments)
+        try:
+            for function, arguments in waiting:
+                function(*arguments)
+        except BaseException as error:
+            failed.append(error)
 
-    if threads == 1:
-        work_off()
-        return
-    # The caller's thread works too: starting one takes a tenth of a millisecond.
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work_off) for _ in range(threads - 1)]
-        work_off()
-        for other in others:
-            other.result()
+    # The caller's thread works too, and no pool is built: starting threads takes as long as a small product.
+    others = [Thread(target=work_off) for _ in range(threads - 1)]
+    for other in others:
+        other.start()
+    work_off()
+    for other in others:
+        other.join()
+    if failed:
+        raise failed[0]
 
 
 @compile_kernel

@@ -39,12 +39,13 @@ def _places(begin, step, low, shape, index, back, down, right):  # type: ignore[
     dz, dy, dx = step
     z, y, x = begin[0] + dz * low, begin[1] + dy * low, begin[2] + dx * low
     for i in range(len(index)):
-        j, k = np.int64(y + dy * i), np.int64(x + dx * i)
+        # Rounding may put the last place a hair further than `inside` saw it.
+        j, k = min(np.int64(y + dy * i), shape[1] - 2), min(np.int64(x + dx * i), shape[2] - 2)
         down[i], right[i] = y + dy * i - j, x + dx * i - k
         index[i] = j * shape[2] + k
     if shape[0] > 1:
         for i in range(len(index)):
-            m = np.int64(z + dz * i)
+            m = min(np.int64(z + dz * i), shape[0] - 2)
             back[i] = z + dz * i - m
             index[i] += m * shape[1] * shape[2]
 
@@ -90,7 +91,10 @@ def _at_rim(image, z, y, x, value, spread):  # type: ignore[no-untyped-def]
 
 @compile_kernel
 def _parts(begin, step, shape, count):  # type: ignore[no-untyped-def]
-    """Where a row of the target begins and ends to see the source, and to lie between its voxels on every side."""
+    """Where a row of the target begins and ends to see the source, and to lie between voxels on every side.
+
+    Places in the one plane of a two-dimensional source have to lie between four of them only.
+    """
     start, end, low, high = 0, count, 0, count
     for axis in range(3):
         first, last = inside(begin[axis] + 1.0, step[axis], shape[axis] + 1.0, count)
@@ -98,7 +102,7 @@ def _parts(begin, step, shape, count):  # type: ignore[no-untyped-def]
         if shape[axis] > 1:
             first, last = inside(begin[axis], step[axis], shape[axis] - 1.0, count)
             low, high = max(low, first), min(high, last)
-        elif begin[axis] != 0.0 or step[axis] != 0.0:
+        elif axis > 0 or begin[axis] != 0.0 or step[axis] != 0.0:
             high = 0
     end = max(start, end)
     return start, end, min(low, end), max(min(low, end), high)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
 
-#: Bytes from which the system gives memory anew each time.
-_LARGE = 2**25
+#: Bytes from which NumPy asks for huge pages.
+_LARGE = 2**22
 
 
 def linear_map(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
@@ -37,7 +37,7 @@ def spacious(shape: Sequence[int], like: Tensor) -> Tensor:
     """Memory to be filled, for values of the type and device of ``like``.
 
     On the processor a large piece comes in huge pages, which NumPy asks the system for and torch does not: getting
-    small ones takes longer than a product that fills them. Less than that is found among what was given back before.
+    small ones takes longer than a product that fills them.
     """
     if like.device.type != "cpu" or math.prod(shape) * like.element_size() < _LARGE:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
