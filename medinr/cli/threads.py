@@ -8,15 +8,16 @@ import os
 from pathlib import Path
 
 #: Idle OpenMP workers sleep after some 20 microseconds: GNU's runtime (torch's Linux builds), in turns of a loop.
-#: LLVM's and Intel's (the other builds) count in milliseconds: there they sleep at once.
-WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+#: LLVM's and Intel's (the other builds) count in milliseconds: there they sleep at once. NumPy's OpenBLAS counts in
+#: powers of two of the processor's cycles, by default for 20 milliseconds.
+WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "16"}
 
 #: Any of these in the environment means that the user has decided how threads wait.
 DECIDED = ("OMP_WAIT_POLICY", *WAITING)
 
 
 def wait_briefly() -> None:
-    """Let idle threads soon sleep instead of spin; the runtime reads this once, when torch is first imported.
+    """Let idle threads soon sleep instead of spin; each runtime reads this once, when it is loaded.
 
     By default a worker without work turns in a loop for some milliseconds in case more comes. Two processes on the
     same cores then lose whole time slices to loops that compute nothing. Workers that sleep at once have to be woken
