@@ -14,7 +14,7 @@ from medinr.config import ReconstructConfig
 from medinr.data.acquisition import operator_for, plain_image
 from medinr.data.from_raw import measurement_from_raw
 from medinr.data.orient import across_slices, standard_orientation
-from medinr.data.raw_prepare import prepare
+from medinr.data.raw_prepare import cleaned, sampled
 from medinr.data.simulate import simulate
 from medinr.errors import ConfigError, GeometryError
 from medinr.evaluate.metrics import data_range
@@ -80,14 +80,14 @@ def _measured(
     source: Path, config: ReconstructConfig, slices: Sequence[int] | None, sidecar: Path | None
 ) -> tuple[Measurement, Truth | None]:
     """Raw data as a measurement; with the image of all of them when the settings leave some out."""
-    whole = read_raw(source, sidecar=sidecar, slices=slices)
     settings = config.raw
-    measurement = measurement_from_raw(prepare(whole, settings), settings.size)
+    whole = cleaned(read_raw(source, sidecar=sidecar, slices=slices), settings)
+    measurement = measurement_from_raw(sampled(whole, settings), settings.size)
     numbers = list(range(whole.slices) if slices is None else slices)
     measurement = replace(measurement, parameters={**measurement.parameters, "slices": numbers})
     if settings.acceleration == 1 and settings.every == 1:
         return measurement, None
-    full = measurement_from_raw(prepare(whole, replace(settings, acceleration=1.0, every=1)), settings.size)
+    full = measurement_from_raw(sampled(whole, replace(settings, acceleration=1.0, every=1)), settings.size)
     images = np.stack(
         [
             exported(full, plain_image(full, full.data[position], operator_for(full, position)))

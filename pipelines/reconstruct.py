@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from medinr.pipelines.at_once import each_at_once
-from medinr.pipelines.doubt import MAPS, doubt_maps, doubt_summary, require_prior, warnings_of
+from medinr.pipelines.doubt import MAPS, doubt_summary, require_prior, warnings_of
 from medinr.pipelines.earlier import Earlier, hear_earlier, open_earlier
-from medinr.pipelines.joint import joint_solutions, wants_joint
 from medinr.pipelines.measure import open_measurement
 from medinr.pipelines.record import SliceRecord, load_record, save_record, versions, write_convergence
 from medinr.pipelines.show import reconstruction_figures
-from medinr.pipelines.slices import Start, Truth, exported, naive_image, open_trunk, problems_for, tv_image
-from torch import Tensor
+from medinr.pipelines.slices import Truth, open_trunk, problems_for
+from medinr.pipelines.solve_slices import Job, Progress, solve_slices
 
 from medinr.config import ReconstructConfig
 from medinr.data.orient import restore_orientation
@@ -32,13 +29,8 @@ from medinr.io.hashes import hash_file
 from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.measurement import Measurement
-from medinr.solve.fit import fit
-from medinr.solve.problem import Problem
-from medinr.solve.solution import Solution, Step
 from medinr.trunks.checkpoint import find_trunk
 from medinr.volume import Volume
-
-Progress = Callable[[int, Step], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,45 +113,19 @@ def reconstruct(
     fingerprint = _fingerprint(config, measurement, hashes)
     problems = problems_for(measurement)
     heard = None if exam is None else hear_earlier(exam, measurement, problems, begin.prior, config.fit)
-    priors = [begin.prior] * len(problems) if heard is None else list(heard.priors)
-    joint = wants_joint(problems, begin, config)
-    files = [out / "work" / f"slice_{position:04d}.safetensors" for position in range(measurement.slices)]
+    job = Job(measurement, problems, begin, heard, config, out / "work", fingerprint)
+    files = [job.folder / f"slice_{position:04d}.safetensors" for position in range(measurement.slices)]
     kept = {k: None if overwrite else load_record(file, fingerprint) for k, file in enumerate(files)}
     done = {k: record for k, record in kept.items() if record is not None}
     missing = [k for k in kept if k not in done]
     if overwrite:
-        _remove_guides(out / "work")
+        _remove_guides(job.folder)
 
-    def record_of(position: int, solution: Solution) -> SliceRecord:
-        found = _record(measurement, problems[position], solution, begin, config, joint)
-        if heard is None:
-            return found
-        return replace(found, trusted=heard.trusted(position, solution.image / problems[position].scale))
-
-    def solve(position: int, proceed: Callable[[], None]) -> SliceRecord:
-        def watch(step: Step) -> None:
-            proceed()
-            if progress is not None:
-                progress(position, step)
-
-        start = begin.trunk, begin.length_scale
-        solution = fit(problems[position], *start, config.fit, prior=priors[position], progress=watch)
-        return record_of(position, solution)
-
-    found: Generator[tuple[int, SliceRecord], None, None]
-    if joint:
-        group = problems, missing, begin, priors, config.fit, out / "work", fingerprint, progress
-        found = ((position, record_of(position, solution)) for position, solution in joint_solutions(*group))
-    elif config.fit.planned(math.prod(problems[0].shape)) > 0:
-        # The large products of a network keep all threads busy by themselves.
-        found = ((position, solve(position, lambda: None)) for position in missing)
-    else:
-        found = each_at_once(missing, solve, measurement.slices)
-    with closing(found):
+    with closing(solve_slices(job, missing, progress)) as found:
         for position, record in found:
             done[position] = record
             save_record(files[position], record, fingerprint)
-    _remove_guides(out / "work")
+    _remove_guides(job.folder)
     records = [done[position] for position in range(measurement.slices)]
 
     volume = _volume("medinr", measurement, records, truth)
@@ -219,31 +185,6 @@ def _remove_guides(folder: Path) -> None:
     # Also those of other settings, or of a group whose last record was written before the run was killed.
     for file in folder.glob("guide_*.safetensors"):
         file.unlink()
-
-
-def _record(
-    measurement: Measurement,
-    problem: Problem,
-    solution: Solution,
-    begin: Start,
-    config: ReconstructConfig,
-    joint: bool,
-) -> SliceRecord:
-    """Put the peers beside a solution, and what there is to doubt about it."""
-    images = {"medinr": exported(measurement, solution.image)}
-    seconds = {"medinr": solution.seconds}
-    maps, spent = doubt_maps(measurement, problem, solution.image, begin, config)
-    if maps:
-        images |= maps
-        seconds["uncertainty"] = spent
-    peers: dict[str, Callable[[], Tensor]] = {"input": lambda: naive_image(measurement, problem)}
-    if config.peer.tv_weight > 0:
-        peers["TV"] = lambda: tv_image(problem, config.peer.tv_weight, config.peer.iterations)
-    for name, make in peers.items():
-        before = time.perf_counter()
-        images[name] = exported(measurement, make())
-        seconds[name] = time.perf_counter() - before
-    return SliceRecord.of(solution, images, seconds, joint)
 
 
 def _fingerprint(config: ReconstructConfig, measurement: Measurement, hashes: Sequence[str]) -> str:

@@ -18,36 +18,45 @@ CALIBRATION, LEAST_CALIBRATION = 24, 8
 
 
 def prepare(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
-    """Do what the settings ask for, each as a step that is recorded.
+    """Do what the settings ask for, each as a step that is recorded: `cleaned`, then `sampled`."""
+    return sampled(cleaned(raw, settings), settings)
 
-    k-space: readout oversampling off, coils whitened and compressed, lines left out, coil maps estimated. Sinograms:
-    axis found, stripes out, views left out.
+
+def cleaned(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+    """Do what is done to all of the data.
+
+    k-space: readout oversampling off, coils whitened and compressed. Sinograms: axis found, stripes out.
     """
     if raw.kind == "sinogram":
-        return _prepared_views(raw, settings)
+        return _cleaned_views(raw, settings)
     if raw.is_cartesian and "recon_shape" in raw.facts and raw.sampling != "points":
         raw = remove_oversampling(raw)
     if "noise_covariance" in raw.arrays:
         raw = prewhiten(raw)
     if 0 < settings.coils < raw.data.shape[1]:
         raw = compress_coils(raw, settings.coils)
-    if settings.acceleration > 1:
-        raw = _accelerated(raw, settings)
-    return with_coil_maps(raw, settings.maps)
+    return raw
 
 
-def _prepared_views(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+def sampled(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+    """Leave lines or views out of cleaned data, and estimate coil maps from what is left."""
+    if raw.kind == "sinogram":
+        return raw if settings.every == 1 else undersample(raw, every=settings.every)
+    return with_coil_maps(_accelerated(raw, settings), settings.maps)
+
+
+def _cleaned_views(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
     if settings.rotation_centre == "auto" and raw.facts["geometry"] == "parallel" and "centre_offset" not in raw.facts:
         try:
             raw = find_rotation_centre(raw)
         except GeometryError:
             raw = raw.after("The rotation centre is taken to be the middle of the detector: views cover no half turn.")
-    if settings.stripes:
-        raw = remove_stripes(raw)
-    return raw if settings.every == 1 else undersample(raw, every=settings.every)
+    return remove_stripes(raw) if settings.stripes else raw
 
 
 def _accelerated(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
+    if settings.acceleration == 1:
+        return raw
     if not raw.is_cartesian:
         every = round(settings.acceleration)
         return undersample(raw, every=every)

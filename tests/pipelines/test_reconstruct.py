@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from medinr.pipelines import reconstruct as pipeline
+from medinr.pipelines import solve_slices as pipeline
 
 from medinr.data.acquisition import operator_for
 from medinr.io.dicom import read_dicom_series
