@@ -1,6 +1,6 @@
 """A matrix with few neighbouring weights a row, times volumes, compiled: the fast way on the processor.
 
-`medinr.operators.slice_profile` imports this file when it is first asked for a product. Each thread has columns of
+`medinr.operators.along_axis` imports this file when it is first asked for a product. Each thread has columns of
 its own.
 """
 

@@ -14,18 +14,17 @@ import torch
 from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
+from medinr.operators.along_axis import AlongAxis
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.linear_map import linear_map
 from medinr.operators.parts import in_parts
 from medinr.units import SIGMA_PER_FWHM
 
 #: Half width of the sampled Gaussian in standard deviations; what is cut off weighs 6e-5.
 TRUNCATION = 4.0
 
-#: Rows of a banded matrix that are multiplied together, and pixels of the images that are blurred together.
-_BLOCK, _PART = 32, 2**18
-
-#: Reach in voxels up to which shifted images are added instead.
-_NARROW = 4
+#: Pixels of the images that are blurred together.
+_PART = 2**20
 
 
 class _SeparablePSF(LinearOperator):
@@ -51,6 +50,7 @@ class _SeparablePSF(LinearOperator):
         kernels = [self._kernel(w / s) for s, w in zip(spacing, widths, strict=True)]
         self._reaches = tuple(len(kernel) // 2 for kernel in kernels)
         self.matrices = tuple(reflecting_matrix(n, kernel) for n, kernel in zip(shape, kernels, strict=True))
+        self._product = AlongAxis()
 
     @abstractmethod
     def _kernel(self, width: float) -> Tensor:
@@ -59,18 +59,24 @@ class _SeparablePSF(LinearOperator):
     def _along_axes(self, x: Tensor, transposed: bool) -> Tensor:
         for axis, (matrix, reach) in enumerate(zip(self.matrices, self._reaches, strict=True), -len(self.matrices)):
             if reach > 0:
-                x = multiply_banded(matrix.T if transposed else matrix, reach, x, axis)
+                x = self._product(matrix, x, axis, transposed, reach)
         return x
+
+    def _blurred(self, x: Tensor) -> Tensor:
+        return self._in_parts(x, transposed=False)
+
+    def _spread(self, y: Tensor) -> Tensor:
+        return self._in_parts(y, transposed=True)
 
     def _in_parts(self, x: Tensor, transposed: bool) -> Tensor:
         together = _PART // math.prod(self.domain.shape)
         return in_parts(lambda part: self._along_axes(part, transposed), x, len(self.matrices), together)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._in_parts(x, transposed=False)
+        return linear_map(x, self._blurred, self._spread)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._in_parts(y, transposed=True)
+        return linear_map(y, self._spread, self._blurred)
 
 
 class GaussianPSF(_SeparablePSF):
@@ -222,46 +228,6 @@ def reflecting_matrix(size: int, weights: Tensor) -> Tensor:
     reach = len(weights) // 2
     source = reflected(torch.arange(size)[:, None] + torch.arange(-reach, reach + 1), size)
     return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, source, weights.expand(size, -1))
-
-
-def multiply_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Apply a real matrix to one axis, counted from the end, for all others at once."""
-    matrix = matrix.to(x)
-    if axis == -1:
-        return x @ matrix.T
-    # The axes behind count as one: one product an image, and nothing is moved about.
-    product: Tensor = (matrix.contiguous() @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
-    return product
-
-
-def multiply_banded(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
-    """`multiply_along` for a square matrix that is zero further than ``reach`` from its diagonal."""
-    size = len(matrix)
-    if 0 < reach <= _NARROW and size > 4 * reach:
-        return _multiply_narrow(matrix, reach, x, axis)
-    block = max(_BLOCK, reach)
-    if block + 2 * reach > size // 2:
-        return multiply_along(matrix, x, axis)
-    parts = []
-    for first in range(0, size, block):
-        low, high = max(0, first - reach), min(size, first + block + reach)
-        parts.append(multiply_along(matrix[first : first + block, low:high], x.narrow(axis, low, high - low), axis))
-    return torch.cat(parts, dim=axis)
-
-
-def _multiply_narrow(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
-    """Shifted images times weights; only within ``reach`` of the border are the rows of the matrix not all alike."""
-    size = len(matrix)
-    middle = size - 2 * reach
-    weights = matrix[reach, : 2 * reach + 1].tolist()
-    ends = [
-        multiply_along(matrix[:reach, : 2 * reach], x.narrow(axis, 0, 2 * reach), axis),
-        multiply_along(matrix[-reach:, -2 * reach :], x.narrow(axis, size - 2 * reach, 2 * reach), axis),
-    ]
-    inside = x.narrow(axis, 0, middle) * weights[0]
-    for shift, weight in enumerate(weights[1:], 1):
-        inside = inside.add_(x.narrow(axis, shift, middle), alpha=weight)
-    return torch.cat([ends[0], inside, ends[1]], dim=axis)
 
 
 def require_per_axis(name: str, values: Sequence[float], shape: tuple[int, ...]) -> None:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from medinr.errors import ConfigError, GeometryError, ShapeError
+from medinr.operators.along_axis import AlongAxis
 from medinr.operators.base import LinearOperator, Space
 from medinr.operators.blur import TRUNCATION, reflected
-from medinr.operators.linear_map import compiler_is_there, linear_map
+from medinr.operators.linear_map import linear_map
 from medinr.units import SIGMA_PER_FWHM
-
-if TYPE_CHECKING:
-    from medinr.operators.banded_compiled import BandedRows
 
 #: Ratio by which a slice may stick out of the volume before it counts as outside: rounding of lengths in mm.
 _ROUNDING = 1e-6
-
-#: Voxels below which plain torch is as quick as a compiled loop.
-_SMALL = 2**17
 
 
 class SliceProfile(LinearOperator):
@@ -106,7 +100,7 @@ class SliceProfile(LinearOperator):
         self.spacing, self.thickness, self.distance = spacing, thickness, distance
         self.matrix = self._weights(shape[0], *_profile(profile, thickness))
         self.domain, self.range = Space(shape), Space((slices, *shape[1:]))
-        self._ready: dict[tuple[torch.dtype, bool], BandedRows] = {}
+        self._product = AlongAxis()
 
     def _weights(self, size: int, positions: Tensor, weights: Tensor) -> Tensor:
         centres = torch.tensor(self.centres, dtype=torch.float64)
@@ -142,10 +136,6 @@ class SliceProfile(LinearOperator):
         step[2, 2], step[2, 3] = self.distance / self.spacing, self.centres[0] / self.spacing
         return fine @ step
 
-    def __getstate__(self) -> dict[str, object]:
-        # What is prepared is cheaper to make again than to send to another process.
-        return {**vars(self), "_ready": {}}
-
     def _apply(self, x: Tensor) -> Tensor:
         return linear_map(x, self._thicken, self._spread)
 
@@ -153,34 +143,10 @@ class SliceProfile(LinearOperator):
         return linear_map(y, self._spread, self._thicken)
 
     def _thicken(self, x: Tensor) -> Tensor:
-        return self._along_z(x, transposed=False)
+        return self._product(self.matrix, x, -3, transposed=False)
 
     def _spread(self, y: Tensor) -> Tensor:
-        return self._along_z(y, transposed=True)
-
-    def _along_z(self, volumes: Tensor, transposed: bool) -> Tensor:
-        """One product a volume."""
-        columns = volumes.flatten(-2)
-        if columns.is_complex():
-            parts = torch.view_as_real(columns.resolve_conj()).flatten(-2)
-            product = torch.view_as_complex(self._product(parts, transposed).unflatten(-1, (-1, 2)))
-        else:
-            product = self._product(columns, transposed)
-        along: Tensor = product.unflatten(-1, volumes.shape[-2:])
-        return along
-
-    def _product(self, columns: Tensor, transposed: bool) -> Tensor:
-        matrix = self.matrix.T if transposed else self.matrix
-        fast = columns.device.type == "cpu" and columns.dtype in (torch.float32, torch.float64)
-        if not fast or columns.numel() < _SMALL or not compiler_is_there():
-            return matrix.to(columns).contiguous() @ columns
-        key = columns.dtype, transposed
-        if key not in self._ready:
-            from medinr.operators.banded_compiled import BandedRows
-
-            self._ready[key] = BandedRows(matrix, columns.dtype)
-        product = self._ready[key](columns.reshape(-1, *columns.shape[-2:]).contiguous())
-        return product.reshape(*columns.shape[:-2], *product.shape[-2:])
+        return self._product(self.matrix, y, -3, transposed=True)
 
 
 #: Straight pieces by which a Gaussian profile is drawn: its integral over a thin slice is right to 1e-4.

@@ -1,0 +1,97 @@
+"""Real matrices applied along one axis of images: whole, banded, or by compiled loops over what is not zero."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from medinr.operators.linear_map import compiler_is_there
+
+if TYPE_CHECKING:
+    from medinr.operators.banded_compiled import BandedRows
+
+#: Rows of a banded matrix that are multiplied together.
+_BLOCK = 32
+
+#: Voxels below which plain torch is as quick as a compiled loop.
+_SMALL = 2**14
+
+
+class AlongAxis:
+    """The products of an operator that has one matrix an axis. It keeps what compiled loops prepare, for its life."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[int, bool, torch.dtype], BandedRows] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        # What is prepared is cheaper to make again than to send to another process.
+        return {"_ready": {}}
+
+    def __call__(self, matrix: Tensor, x: Tensor, axis: int, transposed: bool, reach: int | None = None) -> Tensor:
+        """Apply a matrix without a graph.
+
+        Parameters
+        ----------
+        matrix : Tensor, shape (n, m)
+            Always the same for an axis.
+        x : Tensor
+        axis : int
+            From the end, -1 or less.
+        transposed : bool
+        reach : int, optional
+            Of a square matrix: beyond so many places from the diagonal all is zero.
+        """
+        matrix = matrix.T if transposed else matrix
+        if x.device.type == "cpu" and x.numel() >= _SMALL and compiler_is_there():
+            precision = x.real.dtype if x.is_complex() else x.dtype
+            if precision in (torch.float32, torch.float64):
+                return self._compiled(matrix, x, axis, transposed)
+        return multiply_along(matrix, x, axis) if reach is None else multiply_banded(matrix, reach, x, axis)
+
+    def _compiled(self, matrix: Tensor, x: Tensor, axis: int, transposed: bool) -> Tensor:
+        if axis == -1:
+            # Whole rows at a time are so much quicker that turning the images there and back pays.
+            turned = x.unsqueeze(-1) if x.ndim == 1 else x.mT
+            return self._rows(matrix, turned, -2, (axis, transposed)).mT.reshape(*x.shape[:-1], len(matrix))
+        return self._rows(matrix, x, axis, (axis, transposed))
+
+    def _rows(self, matrix: Tensor, x: Tensor, axis: int, key: tuple[int, bool]) -> Tensor:
+        behind = x.shape[axis + 1 :]
+        columns = x.contiguous().flatten(axis + 1)
+        if x.is_complex():
+            # The matrix is real: two columns a pixel.
+            columns = torch.view_as_real(columns.resolve_conj()).flatten(-2)
+        kind = *key, columns.dtype
+        if kind not in self._ready:
+            from medinr.operators.banded_compiled import BandedRows
+
+            self._ready[kind] = BandedRows(matrix, columns.dtype)
+        product = self._ready[kind](columns.reshape(-1, *columns.shape[-2:]))
+        if x.is_complex():
+            product = torch.view_as_complex(product.unflatten(-1, (-1, 2)))
+        return product.reshape(*x.shape[:axis], len(matrix), *behind)
+
+
+def multiply_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Apply a real matrix to one axis, counted from the end, for all others at once."""
+    matrix = matrix.to(x)
+    if axis == -1:
+        return x @ matrix.T
+    # The axes behind count as one: one product an image, and nothing is moved about.
+    product: Tensor = (matrix.contiguous() @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
+    return product
+
+
+def multiply_banded(matrix: Tensor, reach: int, x: Tensor, axis: int) -> Tensor:
+    """`multiply_along` for a square matrix that is zero further than ``reach`` from its diagonal."""
+    size = len(matrix)
+    block = max(_BLOCK, reach)
+    if block + 2 * reach > size // 2:
+        return multiply_along(matrix, x, axis)
+    parts = []
+    for first in range(0, size, block):
+        low, high = max(0, first - reach), min(size, first + block + reach)
+        parts.append(multiply_along(matrix[first : first + block, low:high], x.narrow(axis, low, high - low), axis))
+    return torch.cat(parts, dim=axis)
