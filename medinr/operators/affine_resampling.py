@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
-from medinr.operators.linear_map import compiler_is_there, linear_map
+from medinr.operators.compiling import loops_take
+from medinr.operators.linear_map import linear_map
 
 if TYPE_CHECKING:
     from medinr.operators.interpolation_compiled import CompiledInterpolation
@@ -97,37 +97,37 @@ class AffineResampling(LinearOperator):
         return {**vars(self), "_ready": {}}
 
     def _apply(self, x: Tensor) -> Tensor:
-        flat = self._product(x.flatten(-len(self.domain.shape)), transposed=False)
+        if x.is_complex():
+            return torch.complex(self._apply(x.real), self._apply(x.imag))
+        if self._is_compiled(x):
+            return linear_map(x, self._compiled.forward, self._compiled.backward)
+        flat = self._gathered(x.flatten(-len(self.domain.shape)))
         return flat.reshape(*flat.shape[:-1], *self.range.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        flat = self._product(y.flatten(-len(self.range.shape)), transposed=True)
+        if y.is_complex():
+            return torch.complex(self._adjoint(y.real), self._adjoint(y.imag))
+        if self._is_compiled(y):
+            return linear_map(y, self._compiled.backward, self._compiled.forward)
+        flat = self._spread(y.flatten(-len(self.range.shape)))
         return flat.reshape(*flat.shape[:-1], *self.domain.shape)
 
-    def _product(self, flat: Tensor, transposed: bool) -> Tensor:
-        if flat.is_complex():
-            return torch.complex(self._product(flat.real, transposed), self._product(flat.imag, transposed))
-        if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64) and self._is_worth_compiling():
-            return linear_map(flat, *(partial(self._compiled, transposed=way) for way in (transposed, not transposed)))
-        return self._spread(flat) if transposed else self._gathered(flat)
+    def _is_compiled(self, value: Tensor) -> bool:
+        return math.prod(self.range.shape) >= _SMALL and loops_take(value)
 
-    def _is_worth_compiling(self) -> bool:
-        return math.prod(self.range.shape) >= _SMALL and compiler_is_there()
-
-    def _compiled(self, flat: Tensor, transposed: bool) -> Tensor:
+    @property
+    def _compiled(self) -> CompiledInterpolation:
         if "compiled" not in self._ready:
             from medinr.operators.interpolation_compiled import CompiledInterpolation
 
-            grids = (_as_volume(self.domain.shape), _as_volume(self.range.shape))
-            self._ready["compiled"] = CompiledInterpolation(*grids, self._origin, self._steps)
+            shapes = (self.domain.shape, self.range.shape)
+            self._ready["compiled"] = CompiledInterpolation(*shapes, self._origin, self._steps)
         way: CompiledInterpolation = self._ready["compiled"]
-        images = flat.reshape(-1, flat.shape[-1]).contiguous()
-        result = way.backward(images) if transposed else way.forward(images)
-        return result.reshape(*flat.shape[:-1], result.shape[-1])
+        return way
 
     def _positions(self) -> Tensor:
         """Source index ``(z, y, x)`` of every target voxel, shape (3, voxels)."""
-        axes = [torch.arange(n, dtype=torch.float64) for n in _as_volume(self.range.shape)]
+        axes = [torch.arange(n, dtype=torch.float64) for n in (1, *self.range.shape)[-3:]]
         index = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
         return torch.from_numpy(self._steps) @ index + torch.from_numpy(self._origin)[:, None]
 
@@ -154,11 +154,6 @@ class AffineResampling(LinearOperator):
         for voxel, weight in zip(*self._corners(flat), strict=True):
             total = total.index_add(-1, voxel, weight * flat)
         return total
-
-
-def _as_volume(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    z, y, x = (1, *shape)[-3:]
-    return z, y, x
 
 
 def _affine(matrix: ArrayLike | Tensor, name: str) -> Tensor:

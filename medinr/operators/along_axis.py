@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from medinr.operators.linear_map import compiler_is_there
+from medinr.operators.compiling import loops_take
 
 if TYPE_CHECKING:
     from medinr.operators.banded_compiled import BandedRows
@@ -44,10 +44,8 @@ class AlongAxis:
             Of a square matrix: beyond so many places from the diagonal all is zero.
         """
         matrix = matrix.T if transposed else matrix
-        if x.device.type == "cpu" and x.numel() >= _SMALL and compiler_is_there():
-            precision = x.real.dtype if x.is_complex() else x.dtype
-            if precision in (torch.float32, torch.float64):
-                return self._compiled(matrix, x, axis, transposed)
+        if x.numel() >= _SMALL and loops_take(x):
+            return self._compiled(matrix, x, axis, transposed)
         return multiply_along(matrix, x, axis) if reach is None else multiply_banded(matrix, reach, x, axis)
 
     def _compiled(self, matrix: Tensor, x: Tensor, axis: int, transposed: bool) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medinr.operators.compiling import loops_take
 from medinr.operators.projector import Projector
 from medinr.operators.rays import centred
 
@@ -116,9 +117,8 @@ def backproject(filtered: Tensor, projector: Projector, shadow: Shadow) -> Tenso
     -------
     Tensor, shape (..., y, x)
     """
-    if filtered.device.type != "cpu" or filtered.dtype not in (torch.float32, torch.float64):
-        return _sum_views(filtered, projector, shadow)
-    if not projector.is_worth_compiling(math.prod(projector.domain.shape) * projector.range.shape[0]):
+    work = math.prod(projector.domain.shape) * projector.range.shape[0]
+    if filtered.is_complex() or not (loops_take(filtered) and projector.is_worth_compiling(work)):
         return _sum_views(filtered, projector, shadow)
     result: Tensor = _CompiledSum.apply(filtered, projector, shadow)  # type: ignore[no-untyped-call]
     return result

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medinr.operators.compiling import compile_kernel, in_threads, inside
+from medinr.operators.compiling import compile_kernel, in_threads
 from medinr.operators.joseph_compiled import together
+from medinr.operators.line_compiled import inside
 from medinr.operators.rays import centred
 
 #: Edge of the tiles of the image in which the views are summed: a tile of 32 images fits the second-level cache, and

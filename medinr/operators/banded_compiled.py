@@ -6,15 +6,13 @@ its own.
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medinr.operators.compiling import compile_kernel, in_threads
+from medinr.operators.compiling import compile_kernel, in_threads, shares
 from medinr.operators.linear_map import spacious
 
 #: Columns that are multiplied together: as many rows as have weights stay in the cache.
@@ -69,12 +67,10 @@ class BandedRows:
         """Multiply each volume: (volume, k, columns) -> (volume, rows, columns)."""
         columns, fours = x.shape[-1], self._table[2]
         result = spacious((len(x), len(fours), columns), x)
-        pieces = max(1, min(columns // _TILE, math.ceil(2 * torch.get_num_threads() / max(1, len(x)))))
-        edges = [columns * piece // pieces for piece in range(pieces + 1)]
         tasks: list[tuple[Any, tuple[Any, ...]]] = [
             (_multiply, (*self._table, volume, out, *part))
             for volume, out in zip(x.numpy(), result.numpy(), strict=True)
-            for part in itertools.pairwise(edges)
+            for part in shares(columns, len(x), _TILE)
         ]
         in_threads(tasks, int(fours.sum()) * columns * len(x) // _LIGHT)
         return result

@@ -1,7 +1,7 @@
-"""What loops compiled for the processor share: the compiler, the threads they run on, and the way along a line.
+"""What loops compiled for the processor share: when they serve, their compiler, and the threads they run on.
 
-Only this file imports numba. Operators import a file of loops when they are first asked for a product; the machine
-code is cached on disk, compiling it takes a few seconds, once.
+Only this file imports numba, when the first loop is compiled. Operators import a file of loops when they are first
+asked for a product; the machine code is cached on disk, compiling it takes a few seconds, once.
 
 Threads never write to the same place, so results repeat bit by bit on any number of them. They are those of the
 caller's process, as many as torch uses, started for one product and gone after it: forked and threaded callers are
@@ -10,20 +10,37 @@ safe.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import itertools
+import math
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
-import numba
-import numpy as np
 import torch
+from torch import Tensor
 
 #: Interpolated values below which starting threads takes longer than the work.
 _SMALL = 200_000
 
 
+@functools.cache
+def compiler_is_there() -> bool:
+    """Whether numba is installed; asking does not load it."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def loops_take(values: Tensor) -> bool:
+    """Whether compiled loops can read a tensor: on the processor, in float32 or float64, or complex of these."""
+    precise = values.dtype.to_real() in (torch.float32, torch.float64)
+    return precise and values.device.type == "cpu" and compiler_is_there()
+
+
 def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a loop over arrays, cached on disk where that is possible."""
+    import numba
+
     # Sums may be reordered, but NaN and infinity keep their meaning.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
     try:
@@ -31,6 +48,12 @@ def compile_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # no folder to cache in
         compiled = numba.njit(**options)(function)
     return compiled
+
+
+def shares(length: int, batch: int, least: int = 1) -> list[tuple[int, int]]:
+    """Cut each line of a batch into as many parts of ``least`` or more as give every thread two to work on."""
+    parts = max(1, min(length // least, math.ceil(2 * torch.get_num_threads() / max(1, batch))))
+    return list(itertools.pairwise(length * part // parts for part in range(parts + 1)))
 
 
 def in_threads(tasks: list[tuple[Callable[..., None], tuple[Any, ...]]], work: int) -> None:
@@ -58,18 +81,3 @@ def in_threads(tasks: list[tuple[Callable[..., None], tuple[Any, ...]]], work: i
         other.join()
     if failed:
         raise failed[0]
-
-
-@compile_kernel
-def inside(begin, step, last, count):  # type: ignore[no-untyped-def]
-    """Range of ``i`` below ``count`` with ``0 <= begin + i step < last``."""
-    low, high = 0, count
-    if step != 0.0:
-        ends = (-begin / step, (last - begin) / step)
-        low = max(0, min(np.int64(min(max(min(ends), -1.0), count + 1.0)) - 1, count))
-        high = min(count, max(np.int64(min(max(max(ends), -1.0), count + 1.0)) + 2, 0))
-    while low < high and not 0.0 <= begin + low * step < last:
-        low += 1
-    while high > low and not 0.0 <= begin + (high - 1) * step < last:
-        high -= 1
-    return low, high

@@ -7,16 +7,15 @@ so that nothing as large as a volume is kept.
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medinr.operators.compiling import compile_kernel, in_threads, inside
+from medinr.operators.compiling import compile_kernel, in_threads, shares
+from medinr.operators.line_compiled import inside
 from medinr.operators.linear_map import spacious
 
 
@@ -164,7 +163,7 @@ class CompiledInterpolation:
     Parameters
     ----------
     source, target : tuple of int
-        ``(z, y, x)``.
+        ``(z, y, x)`` each, or ``(y, x)`` each.
     origin : ndarray, shape (3,)
         Index ``(z, y, x)`` in the source of the target's first voxel.
     steps : ndarray, shape (3, 3)
@@ -173,36 +172,40 @@ class CompiledInterpolation:
 
     def __init__(
         self,
-        source: tuple[int, int, int],
-        target: tuple[int, int, int],
+        source: tuple[int, ...],
+        target: tuple[int, ...],
         origin: NDArray[np.float64],
         steps: NDArray[np.float64],
     ) -> None:
-        self._source, self._target = source, target
-        self._places = (origin, steps, target[1])
+        self._axes = len(source)
+        self._source, self._target = (1, *source)[-3:], (1, *target)[-3:]
+        self._places = (origin, steps, self._target[1])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Read: (image, source voxel) -> (image, target voxel)."""
-        result = spacious((len(images), math.prod(self._target)), images)
-        rows, width = self._target[0] * self._target[1], self._target[2]
-        pieces = math.ceil(2 * torch.get_num_threads() / max(1, len(images)))
-        edges = [rows * piece // pieces for piece in range(pieces + 1)]
-        sources, targets = images.numpy().reshape(-1, *self._source), result.numpy().reshape(-1, rows, width)
+        """Read images of the source's shape at the places of the target."""
+        result = spacious((*images.shape[: -self._axes], *self._target[-self._axes :]), images)
+        sources, targets = self._arrays(images, result)
         tasks: list[tuple[Any, tuple[Any, ...]]] = [
-            (_gather, (image, out, *self._places, first, last))
+            (_gather, (image, out, *self._places, *part))
+            for part in shares(self._target[0] * self._target[1], len(sources))
             for image, out in zip(sources, targets, strict=True)
-            for first, last in itertools.pairwise(edges)
         ]
         in_threads(tasks, result.numel())
         return result
 
     def backward(self, images: Tensor) -> Tensor:
-        """Apply the transpose: (image, target voxel) -> (image, source voxel)."""
-        result = spacious((len(images), math.prod(self._source)), images).zero_()
-        rows, width = self._target[0] * self._target[1], self._target[2]
-        sources, targets = result.numpy().reshape(-1, *self._source), images.numpy().reshape(-1, rows, width)
+        """Spread images of the target's shape over the source, the transpose."""
+        result = spacious((*images.shape[: -self._axes], *self._source[-self._axes :]), images).zero_()
+        sources, targets = self._arrays(result, images)
         tasks: list[tuple[Any, tuple[Any, ...]]] = [
             (_scatter, (image, data, *self._places)) for image, data in zip(sources, targets, strict=True)
         ]
         in_threads(tasks, images.numel())
         return result
+
+    def _arrays(self, source: Tensor, target: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows = self._target[0] * self._target[1]
+        return (
+            source.contiguous().numpy().reshape(-1, *self._source),
+            target.contiguous().numpy().reshape(-1, rows, self._target[2]),
+        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -42,12 +40,6 @@ def spacious(shape: Sequence[int], like: Tensor) -> Tensor:
     if like.device.type != "cpu" or math.prod(shape) * like.element_size() < _LARGE:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
     return torch.from_numpy(np.empty(shape, torch.empty(0, dtype=like.dtype).numpy().dtype))
-
-
-@functools.cache
-def compiler_is_there() -> bool:
-    """Whether numba is installed, for the loops of `medinr.operators.compiling`; asking does not load it."""
-    return importlib.util.find_spec("numba") is not None
 
 
 class _LinearMap(torch.autograd.Function):

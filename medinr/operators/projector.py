@@ -14,8 +14,9 @@ from torch import Tensor
 
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators.base import LinearOperator, Space
+from medinr.operators.compiling import compiler_is_there
 from medinr.operators.joseph_matrices import Matrices
-from medinr.operators.linear_map import compiler_is_there, linear_map
+from medinr.operators.linear_map import linear_map
 from medinr.operators.rays import Rays, centred, trace
 
 if TYPE_CHECKING:
