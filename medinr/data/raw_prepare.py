@@ -42,7 +42,7 @@ def sampled(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
     """Leave lines or views out of cleaned data, and estimate coil maps from what is left."""
     if raw.kind == "sinogram":
         return raw if settings.every == 1 else undersample(raw, every=settings.every)
-    return with_coil_maps(_accelerated(raw, settings), settings.maps)
+    return with_coil_maps(raw if settings.acceleration == 1 else _accelerated(raw, settings), settings.maps)
 
 
 def _cleaned_views(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
@@ -55,11 +55,8 @@ def _cleaned_views(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement
 
 
 def _accelerated(raw: RawMeasurement, settings: RawSettings) -> RawMeasurement:
-    if settings.acceleration == 1:
-        return raw
     if not raw.is_cartesian:
-        every = round(settings.acceleration)
-        return undersample(raw, every=every)
+        return undersample(raw, every=round(settings.acceleration))
     axis = -1 if raw.facts.get("readout_axis", "kx") == "ky" else -2
     lines = cartesian_mask(
         raw.data.shape[axis], settings.acceleration, settings.centre_fraction, settings.mask, settings.seed
