@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from medinr.config import ReconstructConfig
 from medinr.config.protocol import NamedTask
+from medinr.data.acquisition import line_mask
 from medinr.errors import FileError
 from medinr.evaluate.results import Cell
 from medinr.io.atomic import atomic_path, write_json
@@ -30,7 +31,6 @@ from medinr.io.nifti import write_nifti
 from medinr.io.raw import read_raw
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
-from medinr.operators import LineMask
 from medinr.volume import Volume
 
 #: Folder of what an evaluation goes on from; tables and images are made of it.
@@ -85,7 +85,9 @@ def prepare_cells(
             write_nifti(read, beside_path(folder, task.name, scan), overwrite=True)
         cells = []
         for number in _spread(source.numbers, slices):
-            measurement, truth = source.measure(seeded(task.config, seed, row.sha256, number), number)
+            around = source.around(number, task.neighbours)
+            measurement, truth = source.measure(seeded(task.config, seed, row.sha256, number), around)
+            position = measurement.slice_numbers.index(number)
             cell = Cell(
                 cell=f"{task.name}__{scan}__{number:04d}",
                 task=task.name,
@@ -98,10 +100,12 @@ def prepare_cells(
                 unit=measurement.unit,
                 modality=measurement.modality,
                 peak=truth.peak,
-                sampling=sampling_facts(measurement),
+                sampling=sampling_facts(measurement, position),
             )
             write_measurement(measurement, folder / "measurements" / f"{cell.cell}.safetensors", overwrite=True)
-            save_tensors(folder / WORK / f"{cell.cell}.safetensors", {"reference": truth.images[0]}, asdict(cell))
+            save_tensors(
+                folder / WORK / f"{cell.cell}.safetensors", {"reference": truth.images[position]}, asdict(cell)
+            )
             cells.append(cell.cell)
         write_json(listing, {"wanted": wanted, "cells": cells}, overwrite=True)
     return cells
@@ -135,12 +139,24 @@ class Source:
         scan, numbers = taken_slices(read_scan(path, modality=row.modality), task.config, row)
         return cls(row, path, None, scan, numbers)
 
-    def measure(self, config: ReconstructConfig, number: int) -> tuple[Measurement, Truth]:
-        """Give the measurement of a slice and what it is judged by."""
+    def around(self, number: int, neighbours: int) -> list[int]:
+        """A slice and its neighbours on either side, up to a number, where the scan ends, or where nothing is seen."""
+        found = [number]
+        if self.scan is None:
+            return found
+        for step in (-1, 1):
+            for other in range(number + step, number + step * (neighbours + 1), step):
+                if not 0 <= other < self.scan.shape[0] or not np.abs(self.scan.array[other]).any():
+                    break
+                found.append(other)
+        return sorted(found)
+
+    def measure(self, config: ReconstructConfig, numbers: list[int]) -> tuple[Measurement, Truth]:
+        """Give the measurement of slices and what they are judged by."""
         if self.scan is not None:
-            simulated: tuple[Measurement, Truth] = measure_slices(self.scan, config, [number], self.row.path)
+            simulated: tuple[Measurement, Truth] = measure_slices(self.scan, config, numbers, self.row.path)
             return simulated
-        measurement, truth = open_measurement(self.path, config, slices=[number], sidecar=self.sidecar)
+        measurement, truth = open_measurement(self.path, config, slices=numbers, sidecar=self.sidecar)
         assert truth is not None, "a task of raw data leaves some out"
         return measurement, truth
 
@@ -152,12 +168,12 @@ def seeded(config: ReconstructConfig, seed: int, sha256: str, number: int) -> Re
     return replace(config, simulation=replace(config.simulation, seed=own), raw=replace(config.raw, seed=own))
 
 
-def sampling_facts(measurement: Measurement) -> dict[str, Any]:
-    """Plain values to draw how a slice was sampled."""
+def sampling_facts(measurement: Measurement, position: int) -> dict[str, Any]:
+    """Plain values to draw how one of the slices was sampled."""
     facts = measurement.parameters
     if measurement.task == "kspace" and "mask" in facts:
         maps = measurement.arrays.get("coil_maps")
-        mask = LineMask.from_dict(facts["mask"])
+        mask = line_mask(measurement, position)
         return {
             "kind": "lines",
             "axis": "y",

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from medinr.pipelines.earlier import hear_earlier, open_earlier
 from medinr.pipelines.outcome import Case, Outcome
-from medinr.pipelines.slices import Start, naive_image
+from medinr.pipelines.slices import Start, naive_image, problems_for
+from medinr.pipelines.stack import wants_stack
 from medinr.pipelines.taught import control_start, plain_input, task_unet
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from medinr.errors import ConfigError
 from medinr.prior.local import ImagePrior
 from medinr.solve.fit import FitSettings, fit
 from medinr.solve.phases import LOOKS
+from medinr.solve.stack import Stack
 
 #: Points of the curve of a fit that is moved by the measurement.
 LOOKS_AT_STEPS = 50
@@ -27,6 +29,8 @@ LOOKS_AT_STEPS = 50
 def by_medinr(case: Case) -> Outcome:
     """The network and the prior, as the task's configuration says; with the scan beside where there is one."""
     begin, settings = case.start(case.config.trunk), case.config.fit
+    if wants_stack(case.measurement, begin, case.config):
+        return _stacked(case, begin)
     if case.beside is None:
         return fitted(case, settings, begin)
     scan = open_earlier(case.beside, case.measurement)
@@ -35,6 +39,23 @@ def by_medinr(case: Case) -> Outcome:
     spent = time.perf_counter() - started
     found = fitted(case, settings, begin, heard.priors[0])
     return replace(found, seconds=spent + (found.seconds or 0.0), reason=f"{heard.sentence()} {found.reason}")
+
+
+def _stacked(case: Case, begin: Start) -> Outcome:
+    """The slice together with its neighbours; seconds are its share of theirs."""
+    assert begin.prior is not None
+    problems, seen = problems_for(case.measurement), []
+    stack = Stack(problems, [begin.prior] * len(problems), begin.prior, case.config.fit)
+    for done in stack.turns():
+        if done.looked and case.score is not None:
+            seen.append(case.score(done.images[case.position] * stack.scale))
+    solution = stack.solutions(done)[case.position]
+    curve = {
+        "seconds": [row.seconds for row in solution.steps],
+        "psnr": seen,
+        "residual": [row.residual for row in solution.steps],
+    }
+    return Outcome(solution.image, solution.seconds, solution.stopped_at, solution.reason, curve if seen else {})
 
 
 def by_strainer(case: Case) -> Outcome:

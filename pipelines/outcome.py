@@ -16,13 +16,16 @@ from medinr.solve.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One slice to be reconstructed, and who looks on.
+    """A slice to be reconstructed, and who looks on.
 
     Attributes
     ----------
     measurement : Measurement
-        Of one slice.
+        Of the slice, and of its neighbours where the task has them.
+    position : int
+        Of the slice among them.
     problem : Problem
+        Of the slice alone.
     config : ReconstructConfig
         Of the task.
     start : callable
@@ -36,6 +39,7 @@ class Case:
     """
 
     measurement: Measurement
+    position: int
     problem: Problem
     config: ReconstructConfig
     start: Callable[[str], Start]

@@ -17,11 +17,13 @@ import safetensors
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from torch import Tensor
 
 from medinr.errors import CheckpointError, OutputExistsError
 from medinr.io.atomic import atomic_path, write_text
 from medinr.solve.joint import Guide
 from medinr.solve.solution import Solution, Step
+from medinr.solve.stack import StackTurn
 from medinr.tensors import read_tensors, write_tensors
 
 
@@ -43,7 +45,7 @@ def new_result(out: Path, name: str, overwrite: bool) -> Path:
 class SliceRecord:
     """One slice's images in export units, by method with their wall seconds, and how its fit went.
 
-    ``joint``: whether it shared a trunk with other slices. ``trusted``: how much of an earlier scan was believed.
+    ``joint``: whether it was solved together with other slices. ``trusted``: how much of an earlier scan was believed.
     """
 
     images: Mapping[str, NDArray[np.float32]]
@@ -120,15 +122,42 @@ def save_guide(path: Path, guide: Guide, fingerprint: str) -> None:
 
 def load_guide(path: Path, fingerprint: str) -> Guide | None:
     """Read a guide back; None when there is none, or it belongs to other settings or data."""
+    found = _read_ours(path, fingerprint)
+    if found is None:
+        return None
+    tensors, facts = found
+    return Guide(tensors["guide"], float(facts["seconds"]), float(facts["residual"]))
+
+
+def save_turn(path: Path, turn: StackTurn, fingerprint: str) -> None:
+    """Write a stack after one of its turns atomically."""
+    facts = {
+        "fingerprint": fingerprint,
+        "turn": str(turn.turn),
+        "seconds": repr(turn.seconds),
+        "rows": json.dumps([[asdict(step) for step in steps] for steps in turn.rows]),
+    }
+    write_tensors(path, {"images": turn.images}, facts)
+
+
+def load_turn(path: Path, fingerprint: str) -> StackTurn | None:
+    """Read it back; None when there is none, or it belongs to other settings or data."""
+    found = _read_ours(path, fingerprint)
+    if found is None:
+        return None
+    tensors, facts = found
+    rows = tuple(tuple(Step(**step) for step in steps) for steps in json.loads(facts["rows"]))
+    return StackTurn(int(facts["turn"]), tensors["images"], float(facts["seconds"]), rows)
+
+
+def _read_ours(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     if not path.is_file():
         return None
     try:
         tensors, facts = read_tensors(path)
     except CheckpointError:
         return None
-    if facts.get("fingerprint") != fingerprint:
-        return None
-    return Guide(tensors["guide"], float(facts["seconds"]), float(facts["residual"]))
+    return (tensors, facts) if facts.get("fingerprint") == fingerprint else None
 
 
 def write_convergence(path: Path, numbers: Sequence[int], records: Sequence[SliceRecord]) -> None:

@@ -95,7 +95,7 @@ def problem_for(measurement: Measurement, index: int, operator: LinearOperator |
         complex_image=measurement.task == "kspace",
         scale=intensity_scale(measurement, data, operator),
         group_axis=group_axis(measurement),
-        protected=protected_groups(measurement),
+        protected=protected_groups(measurement, index),
     )
 
 

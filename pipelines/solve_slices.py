@@ -14,6 +14,7 @@ from medinr.pipelines.earlier import Earlier
 from medinr.pipelines.joint import joint_solutions, wants_joint
 from medinr.pipelines.record import SliceRecord
 from medinr.pipelines.slices import Start, exported, naive_image, tv_image
+from medinr.pipelines.stack import stack_solutions, wants_stack
 from torch import Tensor
 
 from medinr.config import ReconstructConfig
@@ -85,7 +86,12 @@ def solve_slices(
         solution = fit(problems[position], *start, config.fit, prior=priors[position], progress=watch)
         return _record(job, position, solution, joint=False)
 
-    if wants_joint(problems, begin, config):
+    if wants_stack(job.measurement, begin, config):
+        known = [prior for prior in priors if prior is not None]
+        stacked = problems, missing, begin, known, config, job.folder, job.fingerprint, progress
+        for position, solution in stack_solutions(*stacked):
+            yield position, _record(job, position, solution, joint=True)
+    elif wants_joint(problems, begin, config):
         together = problems, missing, begin, priors, config.fit, job.folder, job.fingerprint, progress
         for position, solution in joint_solutions(*together):
             yield position, _record(job, position, solution, joint=True)

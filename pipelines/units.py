@@ -71,7 +71,7 @@ class Bench:
     def __init__(self, folder: Path, tasks: Mapping[str, NamedTask], seed: int, curves: bool) -> None:
         self.folder, self.tasks, self.seed, self.curves = folder, tasks, seed, curves
         self._trunks: dict[tuple[str, str], Start] = {}
-        self._last: tuple[str, Measurement, Problem, np.ndarray[Any, Any], Cell] | None = None
+        self._last: tuple[str, Measurement, int, Problem, np.ndarray[Any, Any], Cell] | None = None
 
     def prepare(self, task: str, manifest: Manifest, row: ManifestRow, slices: int) -> list[str]:
         """Make the cells of a scan."""
@@ -101,7 +101,7 @@ class Bench:
                 return Done(unit, busy=True)
             if _is_done(path, wanted):
                 return Done(unit)
-            measurement, problem, reference, cell = self._open(unit.cell)
+            measurement, position, problem, reference, cell = self._open(unit.cell)
             judged = prepare(reference, cell.manner)
 
             def score(image: Tensor) -> float:
@@ -109,6 +109,7 @@ class Bench:
 
             case = Case(
                 measurement,
+                position,
                 problem,
                 task.config,
                 self._start_for(cell.modality),
@@ -140,16 +141,17 @@ class Bench:
             save_tensors(path, {"image": image}, facts)
         return Done(unit, fresh=True, seconds=seconds, psnr=scores[0].value)
 
-    def _open(self, name: str) -> tuple[Measurement, Problem, np.ndarray[Any, Any], Cell]:
+    def _open(self, name: str) -> tuple[Measurement, int, Problem, np.ndarray[Any, Any], Cell]:
         if self._last is None or self._last[0] != name:
             measurement = read_measurement(self.folder / "measurements" / f"{name}.safetensors")
-            problem = problem_for(measurement, 0)
-            # What an operator builds on its first use is no method's own time.
-            problem.adjoint(problem.predict(problem.adjoint(problem.data)))
             path = self.folder / WORK / f"{name}.safetensors"
             facts = load_facts(path)
             cell = Cell(**facts | {"spacing": tuple(facts["spacing"])})
-            self._last = name, measurement, problem, read_images(path)["reference"], cell
+            position = measurement.slice_numbers.index(cell.slice)
+            problem = problem_for(measurement, position)
+            # What an operator builds on its first use is no method's own time.
+            problem.adjoint(problem.predict(problem.adjoint(problem.data)))
+            self._last = name, measurement, position, problem, read_images(path)["reference"], cell
         return self._last[1:]
 
     def _start_for(self, modality: str) -> Callable[[str], Start]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medinr.config.parse import load_config
@@ -13,12 +13,13 @@ from medinr.errors import ConfigError
 
 @dataclass(frozen=True)
 class ProtocolTask:
-    """A base configuration, ``KEY=VALUE`` settings that win over it, what it is in words, and what lies beside it."""
+    """A base configuration, ``KEY=VALUE`` settings that win over it, and the rest as in `NamedTask`."""
 
     base: str
     changes: tuple[str, ...]
     words: str
     beside: str = ""
+    neighbours: int = 0
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class NamedTask:
     config : ReconstructConfig
     beside : {"", "earlier", "contrast", "stranger"}
         Which other scan the measurement may be explained with (`medinr.pipelines.beside`).
+    neighbours : int
+        How many slices on either side of the judged one are measured too.
     """
 
     name: str
     words: str
     config: ReconstructConfig
     beside: str = ""
+    neighbours: int = 0
 
     @property
     def kind(self) -> str:
@@ -56,6 +60,15 @@ def _simulation(base: str, words: str, beside: str = "", **settings: object) -> 
 def _eightfold(beside: str, words: str) -> ProtocolTask:
     words = f"8x undersampled k-space, 1 coil, 40 dB, beside {words}"
     return _simulation("kspace", words, beside, acceleration=8.0, centre_fraction=0.04)
+
+
+#: Slices on either side of a judged one in the tasks of stacks.
+NEIGHBOURS = 8
+
+
+def _stack(base: str, words: str, **settings: object) -> ProtocolTask:
+    words = f"{words}; {2 * NEIGHBOURS + 1} neighbouring slices measured, the middle one judged"
+    return replace(_simulation(base, words, "", **settings), neighbours=NEIGHBOURS)
 
 
 #: What `medinr evaluate --tasks` knows by name.
@@ -84,6 +97,35 @@ PROTOCOL: dict[str, ProtocolTask] = {
     ),
     "kspace_mr_multi_4x_equispaced": _simulation(
         "kspace", "every 4th line of k-space, 8 coils, 40 dB", acceleration=4.0, mask="equispaced", coils=8
+    ),
+    "denoise_mr_stack_5": _stack("denoise", "denoising, Rician noise of 5 %", noise_level=0.05),
+    "superres_mr_through_stack_4x": _stack(
+        "superres",
+        "through-plane super-resolution, slices 4 times as thick (scans of cubic voxels)",
+        factor=4,
+        direction="through-plane",
+    ),
+    "kspace_mr_stack_4x": _stack(
+        "kspace",
+        "4x undersampled k-space, 1 coil, 40 dB, every slice with lines of its own",
+        acceleration=4.0,
+        centre_fraction=0.08,
+        own_lines="true",
+    ),
+    "kspace_mr_stack_8x": _stack(
+        "kspace",
+        "8x undersampled k-space, 1 coil, 40 dB, every slice with lines of its own",
+        acceleration=8.0,
+        centre_fraction=0.04,
+        own_lines="true",
+    ),
+    "kspace_mr_multi_stack_8x": _stack(
+        "kspace",
+        "8x undersampled k-space, 8 coils, 40 dB, every slice with lines of its own",
+        acceleration=8.0,
+        centre_fraction=0.04,
+        coils=8,
+        own_lines="true",
     ),
     "prior_exam_8x": _eightfold("earlier", "the person's earlier scan"),
     "prior_contrast_8x": _eightfold("contrast", "another contrast of the same session"),
@@ -129,7 +171,7 @@ def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()
     known = PROTOCOL.get(name)
     if known is not None:
         config = load_config(ReconstructConfig, known.base, [*known.changes, *overrides])
-        return NamedTask(name, known.words, config, known.beside)
+        return NamedTask(name, known.words, config, known.beside, known.neighbours)
     try:
         config = load_config(ReconstructConfig, name, overrides, near=near)
     except ConfigError as error:

@@ -16,6 +16,9 @@ from medinr.solve.uncertainty import UncertaintySettings
 #: Whether slices share a trunk: when there are several and the settings allow it, one by one, or by all means.
 JOINT = ("auto", "never", "always")
 
+#: Whether the prior looks across neighbouring slices: where that was measured to help, never, or by all means.
+STACK = ("auto", "never", "always")
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -130,6 +133,9 @@ class ReconstructConfig:
     joint : {"auto", "never", "always"}
         Whether slices are fitted together, one trunk with a head per slice (`medinr.solve.joint`). ``"auto"``: when
         there are several and the fit begins with a guide and has no steps moved by the measurement.
+    stack : {"auto", "never", "always"}
+        Whether neighbouring slices are solved together, the prior looking across them too (`medinr.solve.stack`).
+        ``"auto"``: when no network is asked for, and each slice was sampled in its own way or voxels are about cubic.
     uncertainty : UncertaintySettings
         Of the maps of uncertainty and null space; 0 repeats leave them out.
     peer : PeerSettings
@@ -141,6 +147,7 @@ class ReconstructConfig:
     raw: RawSettings = field(default_factory=RawSettings)
     fit: FitSettings = field(default_factory=FitSettings)
     joint: str = "auto"
+    stack: str = "auto"
     uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     peer: PeerSettings = field(default_factory=PeerSettings)
 

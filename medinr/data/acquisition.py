@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ from medinr.units import MU_WATER
 
 
 def operator_for(measurement: Measurement, position: int = 0) -> LinearOperator:
-    """Build the forward operator of one slice, the same for all unless each has its own coils (`shares_operator`).
+    """Build the forward operator of one slice, the same for all unless each has its own coils or lines.
 
     From the image ``(y, x)`` (magnitude or complex MR in the scan's units; attenuation in 1/mm for CT) to
     the shape of one slice's data.
@@ -55,8 +57,21 @@ def factors(measurement: Measurement) -> tuple[int, int]:
     return int(y), int(x)
 
 
+def line_mask(measurement: Measurement, position: int = 0) -> LineMask:
+    """Sampled lines of a slice of Cartesian k-space."""
+    mask = measurement.parameters["mask"]
+    return LineMask.from_dict(mask if isinstance(mask, Mapping) else mask[position])
+
+
+def shares_lines(measurement: Measurement) -> bool:
+    """Whether all slices are sampled in the same way."""
+    return isinstance(measurement.parameters.get("mask", {}), Mapping)
+
+
 def shares_operator(measurement: Measurement) -> bool:
     """Whether all slices are measured by one operator."""
+    if not shares_lines(measurement):
+        return False
     maps = measurement.arrays.get("coil_maps")
     return maps is None or maps.ndim == 3 or len(maps) == 1
 
@@ -70,7 +85,7 @@ def _fourier(measurement: Measurement, position: int) -> LinearOperator:
         full = shape if maps is None else tuple(maps.shape)
         scan = NonUniformFourier(full, arrays["trajectory"], toeplitz=True)
         return scan if maps is None else scan @ Coils(maps)
-    mask = arrays["mask"] if "mask" in arrays else LineMask.from_dict(measurement.parameters["mask"])
+    mask = arrays["mask"] if "mask" in arrays else line_mask(measurement, position)
     return undersampled_fourier(shape, mask, maps)
 
 
@@ -92,7 +107,7 @@ def group_axis(measurement: Measurement) -> int | None:
     return -1 if "mask" in measurement.arrays else -2
 
 
-def protected_groups(measurement: Measurement) -> tuple[int, ...]:
+def protected_groups(measurement: Measurement, position: int = 0) -> tuple[int, ...]:
     """Positions along the group axis that a fit should always see: central k-space."""
     if measurement.task != "kspace" or "trajectory" in measurement.arrays:
         return ()
@@ -102,7 +117,7 @@ def protected_groups(measurement: Measurement) -> tuple[int, ...]:
         centre = torch.tensor(measurement.arrays["mask"].shape) // 2
         near = ((points - centre).abs() <= torch.tensor(facts["calibration"]) / 2).all(dim=1)
         return tuple(near.nonzero().flatten().tolist())
-    mask = LineMask.from_dict(facts["mask"])
+    mask = line_mask(measurement, position)
     half = max(1.0, mask.centre_fraction * mask.count / 2)
     return tuple(i for i, line in enumerate(mask.lines) if abs(line - mask.count // 2) <= half)
 

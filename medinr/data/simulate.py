@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medinr.data.acquisition import noise_for, operator_for
+from medinr.data.acquisition import noise_for, operator_for, shares_operator
 from medinr.errors import ConfigError, GeometryError, UnitError
 from medinr.measurement import TASKS, Measurement
 from medinr.operators import birdcage_maps, cartesian_mask
@@ -42,6 +42,9 @@ class SimulationSettings:
         (`medinr.data.orient.across_slices`) and its slices are that many times thicker.
     acceleration, centre_fraction, mask : float, float, str
         ``kspace``: Cartesian line sampling, see `medinr.operators.cartesian_mask`.
+    own_lines : bool
+        ``kspace``: every slice has lines of its own, as many and drawn the same way, so that what one lacks its
+        neighbours have.
     coils : int
         ``kspace``: 1, or the number of simulated birdcage coils.
     snr_db : float
@@ -64,6 +67,7 @@ class SimulationSettings:
     acceleration: float = 4.0
     centre_fraction: float = 0.08
     mask: str = "variable"
+    own_lines: bool = False
     coils: int = 1
     snr_db: float = 40.0
     phase: float = 1.5
@@ -140,12 +144,17 @@ def draw_parameters(task: str, scan: Volume, level: float, settings: SimulationS
             "factor": [settings.factor, 1] if settings.direction == "through-plane" else [settings.factor] * 2,
         }
     if task == "kspace":
-        mask = cartesian_mask(lines, settings.acceleration, settings.centre_fraction, settings.mask, settings.seed)
+        masks = [
+            cartesian_mask(
+                lines, settings.acceleration, settings.centre_fraction, settings.mask, settings.seed + position
+            )
+            for position in range(scan.shape[0] if settings.own_lines else 1)
+        ]
         coefficients = (torch.rand(6, generator=generator) * 2 - 1) * (settings.phase / 2)
         return common | {
             "noise": "gaussian",
-            "mask": mask.to_dict(),
-            "achieved_acceleration": mask.achieved_acceleration,
+            "mask": [mask.to_dict() for mask in masks] if settings.own_lines else masks[0].to_dict(),
+            "achieved_acceleration": masks[0].achieved_acceleration,
             "phase": coefficients.tolist(),
             "coils": settings.coils,
         }
@@ -242,7 +251,10 @@ def simulate(task: str, scan: Volume, settings: SimulationSettings, *, level: fl
         arrays=arrays,
         provenance=scan.provenance,
     )
-    clean = operator_for(blank)(images)
+    if shares_operator(blank):
+        clean = operator_for(blank)(images)
+    else:
+        clean = torch.stack([operator_for(blank, position)(image) for position, image in enumerate(images)])
     generator = torch.Generator().manual_seed(settings.seed + 1)
     if parameters.get("added_sigma") == 0.0 or parameters.get("sigma") == 0.0:
         data = clean

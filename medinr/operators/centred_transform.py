@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from medinr.operators.linear_map import linear_map
 
 #: Images transformed together have at most this many bytes: they and their spectra stay in the second-level cache.
 _CHUNK_BYTES = 2**20
@@ -32,8 +35,7 @@ def centred_transform(x: Tensor, axes: tuple[int, ...], inverse: bool = False) -
     even = all(x.shape[axis] % 2 == 0 for axis in axes)
     if not even or x.device.type != "cpu" or not set(axes) <= {-2, -1} or x.ndim < 2:
         return _shifted(x, axes, inverse)
-    result: Tensor = _Alternating.apply(x, axes, inverse)  # type: ignore[no-untyped-call]
-    return result
+    return linear_map(x, *(partial(_alternating, axes=axes, inverse=way) for way in (inverse, not inverse)))
 
 
 def _shifted(x: Tensor, axes: tuple[int, ...], inverse: bool) -> Tensor:
@@ -42,40 +44,21 @@ def _shifted(x: Tensor, axes: tuple[int, ...], inverse: bool) -> Tensor:
     return result
 
 
-class _Alternating(torch.autograd.Function):
-    """The transform by signs, along even axes among the last two."""
-
-    @staticmethod
-    def forward(x: Tensor, axes: tuple[int, ...], inverse: bool) -> Tensor:
-        transform: Any = torch.fft.ifftn if inverse else torch.fft.fftn
-        rows, columns = x.shape[-2:]
-        images = x.detach().resolve_conj().resolve_neg().reshape(-1, rows, columns).contiguous()
-        before, after = _signs(rows, columns, axes, x.real.dtype)
-        spectra = torch.empty_like(images)
-        together = max(1, _CHUNK_BYTES // (images[0].numel() * images.element_size()))
-        scratch = torch.empty_like(images[:together])
-        for part, out in zip(images.split(together), spectra.split(together), strict=True):
-            alternating = scratch[: len(part)]
-            torch.mul(_pairs(part), before, out=_pairs(alternating))
-            # Asked to write into a given tensor, the transform would make another first, and copy.
-            torch.mul(_pairs(transform(alternating, dim=axes, norm="ortho")), after, out=_pairs(out))
-        return spectra.reshape(x.shape)
-
-    @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: Tensor) -> None:
-        _, ctx.axes, ctx.inverse = inputs  # type: ignore[attr-defined]
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return centred_transform(gradients[0], ctx.axes, not ctx.inverse), None, None  # type: ignore[attr-defined]
-
-    @staticmethod
-    def jvp(ctx: torch.autograd.function.FunctionCtx, *tangents: Tensor) -> Tensor:
-        return centred_transform(tangents[0], ctx.axes, ctx.inverse)  # type: ignore[attr-defined]
-
-    @staticmethod
-    def vmap(info: Any, where: Any, x: Tensor, axes: tuple[int, ...], inverse: bool) -> tuple[Tensor, int]:
-        return centred_transform(x.movedim(where[0], 0), axes, inverse), 0
+def _alternating(x: Tensor, axes: tuple[int, ...], inverse: bool) -> Tensor:
+    """Transform by signs, along even axes among the last two."""
+    transform: Any = torch.fft.ifftn if inverse else torch.fft.fftn
+    rows, columns = x.shape[-2:]
+    images = x.resolve_conj().resolve_neg().reshape(-1, rows, columns).contiguous()
+    before, after = _signs(rows, columns, axes, x.real.dtype)
+    spectra = torch.empty_like(images)
+    together = max(1, _CHUNK_BYTES // (images[0].numel() * images.element_size()))
+    scratch = torch.empty_like(images[:together])
+    for part, out in zip(images.split(together), spectra.split(together), strict=True):
+        alternating = scratch[: len(part)]
+        torch.mul(_pairs(part), before, out=_pairs(alternating))
+        # Asked to write into a given tensor, the transform would make another first, and copy.
+        torch.mul(_pairs(transform(alternating, dim=axes, norm="ortho")), after, out=_pairs(out))
+    return spectra.reshape(x.shape)
 
 
 def _pairs(x: Tensor) -> Tensor:

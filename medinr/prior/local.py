@@ -77,13 +77,15 @@ class LocalPrior:
         Tensor, shape (y, x)
         """
         if not image.is_complex():
-            return self._denoise(image.unsqueeze(0), level, turn)[0]
+            return self.denoise_all(image.unsqueeze(0), level, turn)[0]
         phase = smooth_phasor(image)
         upright = image * phase.conj()
-        parts = self._denoise(torch.stack([upright.real, upright.imag]), level, turn)
+        parts = self.denoise_all(torch.stack([upright.real, upright.imag]), level, turn)
         return torch.complex(parts[0], parts[1]) * phase
 
-    def _denoise(self, images: Tensor, level: float, turn: int) -> Tensor:
+    @torch.no_grad()
+    def denoise_all(self, images: Tensor, level: float, turn: int = 0) -> Tensor:
+        """Denoise real images ``(n, y, x)``, each as `denoise` does one."""
         quarters, flipped = turn % 4, turn // 4 % 2 == 1
         turned = torch.rot90(images, quarters, (1, 2))
         turned = turned.flip(2) if flipped else turned

@@ -16,6 +16,27 @@ from medinr.prior.local import TURNS, ImagePrior
 from medinr.solve.problem import Problem
 
 
+def require_even_noise(problem: Problem) -> None:
+    """Refuse what one look of the prior cannot denoise.
+
+    Raises
+    ------
+    ConfigError
+        When the measurement is no image, or its noise differs from pixel to pixel.
+    """
+    if not isinstance(problem.operator, Identity):
+        raise ConfigError(
+            f"Only a measured image can be denoised without turns of prior and measurement; this one went through "
+            f"{problem.operator.name}. Give some: --set fit.guide.iterations=40"
+        )
+    _, precision = problem.noise.surrogate(problem.data, problem.data)
+    if bool(precision.amin() < precision.amax()):
+        raise ConfigError(
+            "The noise of this image differs from pixel to pixel, and one look of the prior knows one noise level. "
+            "Take turns instead: --set fit.guide.iterations=16"
+        )
+
+
 @torch.no_grad()
 def denoise_once(problem: Problem, prior: ImagePrior, fitted: Tensor | None = None) -> Tensor:
     """Denoise a measured image at its own noise level.
@@ -39,29 +60,21 @@ def denoise_once(problem: Problem, prior: ImagePrior, fitted: Tensor | None = No
     Raises
     ------
     ConfigError
-        When the measurement is no image, or its noise differs from pixel to pixel.
+        See `require_even_noise`.
     """
-    if not isinstance(problem.operator, Identity):
-        raise ConfigError(
-            f"Only a measured image can be denoised without turns of prior and measurement; this one went through "
-            f"{problem.operator.name}. Give some: --set fit.guide.iterations=40"
-        )
-    _, precision = problem.noise.surrogate(problem.data, problem.data)
-    if bool(precision.amin() < precision.amax()):
-        raise ConfigError(
-            "The noise of this image differs from pixel to pixel, and one look of the prior knows one noise level. "
-            "Take turns instead: --set fit.guide.iterations=16"
-        )
+    require_even_noise(problem)
     image = problem.data / problem.scale
     if fitted is not None and not bool(fitted.all()):
         image = torch.where(fitted, image, _from_neighbours(image, fitted))
     level = problem.pixel_noise()
     trained = prior.for_magnitudes() if isinstance(problem.noise, Rician) else None
     looks = [(trained or prior).denoise(image, level, turn) for turn in range(TURNS)]
-    denoised = torch.stack(looks).mean(0)
-    if trained is not None:
-        return denoised.clamp_min(0)
-    return problem.noise.debias(denoised * problem.scale) / problem.scale
+    return without_bias(problem, torch.stack(looks).mean(0), trained is not None)
+
+
+def without_bias(problem: Problem, denoised: Tensor, trained: bool) -> Tensor:
+    """Take out what bias of the noise a denoised image in network units has, unless the prior was trained to do so."""
+    return denoised.clamp_min(0) if trained else problem.noise.debias(denoised * problem.scale) / problem.scale
 
 
 def _from_neighbours(image: Tensor, fitted: Tensor) -> Tensor:

@@ -121,6 +121,42 @@ def explain_residual(
     return change, residual
 
 
+def explain(
+    problem: Problem,
+    settings: PlugAndPlaySettings,
+    denoised: Tensor,
+    prediction: Tensor,
+    level: float,
+    use: Tensor | float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """The measurement's turn: the image near what the prior gave that explains it best.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : PlugAndPlaySettings
+    denoised : Tensor, shape (y, x)
+        In network units.
+    prediction : Tensor, shape of the data
+        What the image before would have given, for noise that is not Gaussian.
+    level : float
+        Noise level of the turn.
+    use : Tensor of bool, shape of the data, or 1
+        Measurements to use.
+
+    Returns
+    -------
+    image : Tensor, shape (y, x)
+    prediction : Tensor, shape of the data
+        What it would give.
+    """
+    target, precision = problem.noise.surrogate(prediction, problem.data)
+    residual = target - problem.predict(denoised)
+    pull = settings.strength / level**2
+    change, residual = explain_residual(problem, precision * use, pull, residual, settings.inner)
+    return denoised + change, target - residual
+
+
 def _energy(value: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     squared = value.real.square() + value.imag.square() if value.is_complex() else value.square()
     return (weight * squared).sum()
@@ -172,11 +208,7 @@ def plug_and_play(
         prediction = problem.predict(start)
         denoised = prior.denoise(start, levels[0])
     for iteration, level in enumerate(levels):
-        target, precision = problem.noise.surrogate(prediction, problem.data)
-        pull = settings.strength / level**2
-        residual = target - problem.predict(denoised)
-        change, residual = explain_residual(problem, precision * use, pull, residual, settings.inner)
-        x, prediction = denoised + change, target - residual
+        x, prediction = explain(problem, settings, denoised, prediction, level, use)
         if observer is not None:
             observer(iteration, x)
         if settings.end == "prior" or iteration + 1 < len(levels):

@@ -8,13 +8,17 @@ import torch
 from medinr.data.acquisition import (
     group_axis,
     intensity_scale,
+    line_mask,
     noise_for,
     operator_for,
     plain_image,
     protected_groups,
+    shares_lines,
+    shares_operator,
 )
 from medinr.data.simulate import SimulationSettings, images_for, simulate, smooth_phase
 from medinr.errors import ConfigError, GeometryError, UnitError
+from medinr.io.measurement import read_measurement, write_measurement
 from medinr.measurement import TASKS, Measurement
 from medinr.operators import FanBeam, Gaussian, Rician, TransmissionPoisson
 from medinr.units import MU_WATER
@@ -117,6 +121,29 @@ def test_lines_are_as_many_as_the_acceleration_leaves_with_the_centre_among_them
         assert facts["achieved_acceleration"] == 3.0
         assert {16, 17, 18, 19} & set(lines) >= {17, 18}
         assert set(lines) <= set(range(36))
+
+
+@pytest.mark.parametrize("coils", [1, 3])
+def test_slices_with_lines_of_their_own_are_each_measured_by_their_own_operator(scans, coils, tmp_path):
+    measurement = _simulate(scans, "kspace", acceleration=3.0, centre_fraction=0.1, own_lines=True, coils=coils)
+    assert not shares_operator(measurement)
+    assert not shares_lines(measurement)
+    masks = [line_mask(measurement, position) for position in range(3)]
+    assert len({mask.lines for mask in masks}) == 3
+    assert {len(mask.lines) for mask in masks} == {12}
+    images = images_for("kspace", scans["MR"], dict(measurement.parameters))
+    back = read_measurement(_written(measurement, tmp_path))
+    for position, image in enumerate(images):
+        error = measurement.data[position] - operator_for(back, position)(image)
+        assert float(error.real.double().std()) == pytest.approx(measurement.parameters["sigma"], rel=0.15)
+        lines = masks[position].lines
+        protected = [lines[i] for i in protected_groups(measurement, position)]
+        assert protected == [line for line in range(17, 20) if line in lines]
+
+
+def _written(measurement, folder):
+    write_measurement(measurement, folder / "m.safetensors")
+    return folder / "m.safetensors"
 
 
 def test_protected_lines_are_the_central_ones(scans):
