@@ -43,7 +43,8 @@ def wants_stack(measurement: Measurement, begin: Start, config: ReconstructConfi
     if obstacle or config.stack == "always":
         return not obstacle
     apart = math.dist(measurement.affine[:3, 2], (0, 0, 0))
-    cubic = apart <= THICKEST * min(measurement.spacing)
+    known = measurement.parameters.get("voxels_known", True)
+    cubic = known and apart <= THICKEST * min(measurement.spacing)
     if measurement.task == "superres":
         down, right = factors(measurement)
         return cubic and down != right

@@ -52,7 +52,12 @@ def _kspace(raw: RawMeasurement) -> Measurement:
             "Several coils need coil_maps; estimate them with medinr.data.raw_prepare.with_coil_maps first."
         )
     data, arrays = raw.data, {}
-    facts: dict[str, Any] = {"noise": "gaussian", "sigma": _kspace_sigma(raw), "sampling": raw.sampling}
+    facts: dict[str, Any] = {
+        "noise": "gaussian",
+        "sigma": _kspace_sigma(raw),
+        "sampling": raw.sampling,
+        "voxels_known": {"spacing_mm", "slice_thickness_mm"} <= set(raw.facts),
+    }
     if raw.acceleration is not None:
         facts["achieved_acceleration"] = raw.acceleration
     mask = raw.arrays.get("mask", torch.ones(data.shape[-2:], dtype=torch.bool))

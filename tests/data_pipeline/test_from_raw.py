@@ -1,6 +1,7 @@
 """Raw data to a measurement: the operator explains the samples, and the noise level and grid are right."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,14 @@ def test_the_operator_explains_the_samples_to_within_their_noise(mask, coils):
     assert measurement.parameters["achieved_acceleration"] == pytest.approx(
         1.0 if mask is None else mask.numel() / int(mask.sum())
     )
+
+
+@pytest.mark.parametrize("thickness", [None, 1.3])
+def test_voxels_are_known_where_the_file_tells_pixels_and_thickness(thickness):
+    raw = raw_kspace(kspace(1)[0])
+    if thickness is not None:
+        raw = replace(raw, facts={**raw.facts, "slice_thickness_mm": thickness})
+    assert measurement_from_raw(raw).parameters["voxels_known"] is (thickness is not None)
 
 
 def test_points_of_all_coils_are_held_out_together_and_never_the_centre():

@@ -1,6 +1,7 @@
 """Neighbouring slices solved together: when, how it is said, and that a killed run ends as one that was not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,15 @@ def test_slices_are_a_stack_where_it_helps_or_when_told_to(
         scan = across_slices(scan)
     measurement, _ = measure_slices(scan, config, list(numbers))
     assert wants_stack(measurement, open_trunk(config.trunk, "MR"), config) is expected
+
+
+def test_voxels_that_nobody_knows_are_not_cubic(synthetic, trunks):
+    config = load_config(ReconstructConfig, "kspace", [f"trunk={trunks['MR']}"])
+    measurement, _ = measure_slices(synthetic.phantom(geometry=synthetic.affine((1.0, 1.0, 1.0))), config, [0, 1, 2, 3])
+    begin = open_trunk(config.trunk, "MR")
+    for known in (True, False):
+        told = replace(measurement, parameters={**measurement.parameters, "voxels_known": known})
+        assert wants_stack(told, begin, config) is known
 
 
 def test_always_says_what_is_missing(medinr, trunks, head, tmp_path):
