@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def plan(manifest: Manifest, config: EvaluateConfig, *, near: Path | None = None
     ConfigError
         When a task, method or claim cannot be understood, or no method suits a task.
     """
-    tasks = {task.name: task for task in (load_task(name, near) for name in config.tasks)}
+    tasks = {task.name: _with_trunk(task, config.trunks) for task in (load_task(name, near) for name in config.tasks)}
     methods = {name: choose_methods(task.config, config.methods) for name, task in tasks.items()}
     for name, chosen in methods.items():
         if not chosen:
@@ -108,6 +108,14 @@ def plan(manifest: Manifest, config: EvaluateConfig, *, near: Path | None = None
             own = tasks[name].config
             refuse_taught(training_manifest(own), own.peer.training, row)
     return Plan(tasks, methods, scans, tuple(parse_requirement(text, methods) for text in require))
+
+
+def _with_trunk(task: NamedTask, trunks: Sequence[str]) -> NamedTask:
+    """A task with the first of some trunks that was trained on its modality."""
+    for name in trunks:
+        if read_card(find_trunk(name)).modality == TASK_MODALITY[task.kind]:
+            return replace(task, config=replace(task.config, trunk=name))
+    return task
 
 
 def evaluate(

@@ -143,6 +143,14 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--methods", type=_names, metavar="X,Y", help="instead of all that suit a task and are quick")
     evaluate.add_argument(
+        "--trunk",
+        dest="trunks",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="trunk of your own in place of the tasks', in those of its modality (repeatable)",
+    )
+    evaluate.add_argument(
         "--workers", type=_positive, default=1, metavar="N", help="processes that share the threads (default: 1)"
     )
     evaluate.add_argument(

@@ -112,7 +112,12 @@ def evaluate(options: argparse.Namespace, console: Console) -> int:
 
     path = find_config(options.config)
     config = load_config(EvaluateConfig, path, options.overrides)
-    config = replace(config, tasks=options.tasks or config.tasks, methods=options.methods or config.methods)
+    config = replace(
+        config,
+        tasks=options.tasks or config.tasks,
+        methods=options.methods or config.methods,
+        trunks=tuple(options.trunks) or config.trunks,
+    )
     manifest = read_manifest(find_manifest(options.manifest))
     with evaluation_progress(console) as watch:
         results = run(

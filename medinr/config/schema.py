@@ -177,6 +177,8 @@ class EvaluateConfig:
         Of the simulated measurements (with the scan and the slice) and of the fits.
     curves : bool
         Record the PSNR of iterative methods as they go; its time does not count.
+    trunks : tuple of str
+        In place of the tasks' own, each in the tasks of its modality; empty: the tasks' own.
     """
 
     tasks: tuple[str, ...]
@@ -186,6 +188,7 @@ class EvaluateConfig:
     contrasts: tuple[str, ...] = ()
     seed: int = 0
     curves: bool = True
+    trunks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.slices < 1:

@@ -223,6 +223,25 @@ def test_claims_decide_the_exit_code(evaluate, bench):
     assert "2 patients" in short.out.rsplit("falls short", 1)[1]
 
 
+def test_a_trunk_of_ones_own_takes_the_place_of_the_tasks(evaluate, bench, tiny_trunk):
+    other = tiny_trunk(bench / "other.safetensors", "MR", seed=7)
+    chest = tiny_trunk(bench / "chest.safetensors", "CT", seed=7)
+    methods = ("--methods", "noisy,plug-and-play", "--set", "slices=1", "--set", "curves=false")
+    assert evaluate("--trunk", chest, "--trunk", other, *methods, out="own").code == 0
+    assert evaluate("--trunk", chest, *methods, out="tasks").code == 0
+    facts = [
+        json.loads((bench / name / "evaluation.json").read_text())["tasks"]["task"]["facts"]
+        for name in ("own", "tasks")
+    ]
+    assert [found["trunk"] for found in facts] == [str(other), str(bench / "mine.safetensors")]
+    own, tasks = (
+        _table(bench, name).set_index(["scan", "slice", "method", "region", "metric"]) for name in ("own", "tasks")
+    )
+    same = own["value"] == tasks["value"]
+    assert same[own.index.get_level_values("method") == "noisy"].all()
+    assert not same[own.index.get_level_values("method") == "plug-and-play"].any()
+
+
 def test_the_settings_say_which_prior_a_number_came_from(evaluate, bench, tiny_trunk):
     assert evaluate("--methods", "noisy,medinr").code == 0
     first = _table(bench)
