@@ -66,9 +66,16 @@ def _eightfold(beside: str, words: str) -> ProtocolTask:
 NEIGHBOURS = 8
 
 
-def _stack(base: str, words: str, **settings: object) -> ProtocolTask:
-    words = f"{words}; {2 * NEIGHBOURS + 1} neighbouring slices measured, the middle one judged"
-    return replace(_simulation(base, words, "", **settings), neighbours=NEIGHBOURS)
+def _stacked(plain: ProtocolTask) -> ProtocolTask:
+    """The same task with a slice's neighbours, in k-space along lines of their own."""
+    own = plain.base == "kspace"
+    words = f"{plain.words}, every slice with lines of its own" if own else plain.words
+    return replace(
+        plain,
+        changes=(*plain.changes, "simulation.own_lines=true") if own else plain.changes,
+        words=f"{words}; {2 * NEIGHBOURS + 1} neighbouring slices measured, the middle one judged",
+        neighbours=NEIGHBOURS,
+    )
 
 
 #: What `medinr evaluate --tasks` knows by name.
@@ -98,35 +105,6 @@ PROTOCOL: dict[str, ProtocolTask] = {
     "kspace_mr_multi_4x_equispaced": _simulation(
         "kspace", "every 4th line of k-space, 8 coils, 40 dB", acceleration=4.0, mask="equispaced", coils=8
     ),
-    "denoise_mr_stack_5": _stack("denoise", "denoising, Rician noise of 5 %", noise_level=0.05),
-    "superres_mr_through_stack_4x": _stack(
-        "superres",
-        "through-plane super-resolution, slices 4 times as thick (scans of cubic voxels)",
-        factor=4,
-        direction="through-plane",
-    ),
-    "kspace_mr_stack_4x": _stack(
-        "kspace",
-        "4x undersampled k-space, 1 coil, 40 dB, every slice with lines of its own",
-        acceleration=4.0,
-        centre_fraction=0.08,
-        own_lines="true",
-    ),
-    "kspace_mr_stack_8x": _stack(
-        "kspace",
-        "8x undersampled k-space, 1 coil, 40 dB, every slice with lines of its own",
-        acceleration=8.0,
-        centre_fraction=0.04,
-        own_lines="true",
-    ),
-    "kspace_mr_multi_stack_8x": _stack(
-        "kspace",
-        "8x undersampled k-space, 8 coils, 40 dB, every slice with lines of its own",
-        acceleration=8.0,
-        centre_fraction=0.04,
-        coils=8,
-        own_lines="true",
-    ),
     "prior_exam_8x": _eightfold("earlier", "the person's earlier scan"),
     "prior_contrast_8x": _eightfold("contrast", "another contrast of the same session"),
     "prior_stranger_8x": _eightfold("stranger", "somebody else's scan, which should not be believed"),
@@ -149,6 +127,17 @@ PROTOCOL: dict[str, ProtocolTask] = {
         "every 4th view of a scanner's own sinogram, its own noise; against the filtered backprojection of all views",
     ),
     "ct_lowdose": _simulation("ct", "low-dose CT, 360 parallel views, 1e4 photons", views=360, photons=1e4),
+}
+
+PROTOCOL |= {
+    stack: _stacked(PROTOCOL[plain])
+    for stack, plain in {
+        "denoise_mr_stack_5": "denoise_mr_5",
+        "superres_mr_through_stack_4x": "superres_mr_through_4x",
+        "kspace_mr_stack_4x": "kspace_mr_single_4x",
+        "kspace_mr_stack_8x": "kspace_mr_single_8x",
+        "kspace_mr_multi_stack_8x": "kspace_mr_multi_8x",
+    }.items()
 }
 
 

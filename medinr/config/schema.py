@@ -13,11 +13,8 @@ from medinr.prior.train import PriorSettings
 from medinr.solve.fit import FitSettings
 from medinr.solve.uncertainty import UncertaintySettings
 
-#: Whether slices share a trunk: when there are several and the settings allow it, one by one, or by all means.
-JOINT = ("auto", "never", "always")
-
-#: Whether the prior looks across neighbouring slices: where that was measured to help, never, or by all means.
-STACK = ("auto", "never", "always")
+#: Whether slices have something in common: where it can be and helps, never, or by all means.
+TOGETHER = ("auto", "never", "always")
 
 
 @dataclass(frozen=True)
@@ -154,8 +151,9 @@ class ReconstructConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(f"task {self.task!r} is not one of {', '.join(TASKS)}.")
-        if self.joint not in JOINT:
-            raise ConfigError(f"joint {self.joint!r} is not one of {', '.join(JOINT)}.")
+        for name, value in (("joint", self.joint), ("stack", self.stack)):
+            if value not in TOGETHER:
+                raise ConfigError(f"{name} {value!r} is not one of {', '.join(TOGETHER)}.")
 
 
 @dataclass(frozen=True)

@@ -176,15 +176,21 @@ class Stack:
             predictions = [problem.predict(image) for problem, image in zip(problems, images, strict=True)]
             denoised = self._denoised(images, levels[first - 1], first - 1, workers)
         for turn, level in enumerate(levels[first:], first):
-            sides = [
-                _Side(problem, self._settings, level, *pair)
-                for problem, *pair in zip(problems, denoised, predictions, strict=True)
-            ]
-            found = workers.map(_Side.explain, sides)
-            images, predictions = torch.stack([image for image, _ in found]), [seen for _, seen in found]
+            images, predictions = self._explained(denoised, predictions, level, workers)
+            last = turn + 1 == len(levels)
+            if last and self._guide.end == "prior":
+                images = self._denoised(images, level, turn, workers)
             yield images
-            if turn + 1 < len(levels):
+            if not last:
                 denoised = self._denoised(images, level, turn, workers)
+
+    def _explained(
+        self, denoised: Tensor, predictions: Sequence[Tensor], level: float, workers: Workers
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Let each slice's measurement have its turn: images and what they would give."""
+        sides = list(zip(self._problems, denoised, predictions, strict=True))
+        found = workers.map(lambda side: explain(side[0], self._guide, side[1], side[2], level), sides)
+        return torch.stack([image for image, _ in found]), [seen for _, seen in found]
 
     def _looked_at(self, level: float, workers: Workers) -> Tensor:
         """Images that were measured themselves: two looks along every axis, the second at what the first left."""
@@ -211,17 +217,3 @@ class Stack:
         clean = torch.cat(workers.map(lambda share: denoise_planes(share, self._across, level, view), shares))
         back = clean.movedim(0, axis)
         return back if phasors is None else back * phasors
-
-
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """A slice's side of a turn."""
-
-    problem: Problem
-    settings: FitSettings
-    level: float
-    denoised: Tensor
-    prediction: Tensor
-
-    def explain(self) -> tuple[Tensor, Tensor]:
-        return explain(self.problem, self.settings.guide, self.denoised, self.prediction, self.level)

@@ -83,6 +83,9 @@ def test_errors_of_the_settings_say_where(tmp_path):
         _load(tmp_path, "task: xray\ntrunk: random\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: fit: optimiser: Optimiser 'sgd' is not one of muon, adam"):
         _load(tmp_path, MINIMAL + "fit: {optimiser: {kind: sgd}}\n")
+    for key in ("joint", "stack"):
+        with pytest.raises(ConfigError, match=rf"mine\.yaml: {key} 'perhaps' is not one of auto, never, always"):
+            _load(tmp_path, MINIMAL + f"{key}: perhaps\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: simulation: .*photons positive"):
         _load(tmp_path, MINIMAL + "simulation: {photons: 0}\n")
 
