@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from medinr.pipelines.at_once import each_at_once
 from medinr.pipelines.slices import exported
 from torch import Tensor
 
@@ -18,8 +19,8 @@ from medinr.errors import ConfigError
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
 from medinr.prior.companion import CompanionPrior
-from medinr.prior.local import LocalPrior
-from medinr.solve.contest import gain_db, predict_held_out
+from medinr.prior.local import ImagePrior, LocalPrior
+from medinr.solve.contest import Prediction, gain_db, predict_held_out
 from medinr.solve.fit import FitSettings
 from medinr.solve.problem import Problem
 from medinr.volume import Volume
@@ -123,7 +124,18 @@ def hear_earlier(
     chosen = list(range(0, len(problems), math.ceil(len(problems) / LOOKED_AT)))
     rounds = math.ceil(LOOKED_AT / len(chosen))
     trials = [(position, settings.seed + seed) for seed in range(rounds) for position in chosen]
-    without = [predict_held_out(problems[position], prior, guide, seed) for position, seed in trials]
+
+    def predictions(priors: Sequence[ImagePrior]) -> list[Prediction]:
+        """What every trial predicts, each slice with its own prior."""
+
+        def one(number: int, proceed: Callable[[], None]) -> Prediction:
+            position, seed = trials[number]
+            return predict_held_out(problems[position], priors[position], guide, seed, lambda *_: proceed())
+
+        found = dict(each_at_once(range(len(trials)), one, len(trials)))
+        return [found[number] for number in range(len(trials))]
+
+    without = predictions([prior] * len(problems))
     seen = np.stack(
         [
             exported(measurement, shown.image * problems[position].scale)
@@ -135,7 +147,7 @@ def hear_earlier(
     found = torch.from_numpy(resample_rigid(scan, motion, grid))
     found = found / max(float(torch.quantile(found[chosen].flatten(), 0.99)), 1e-6)
     companions = [CompanionPrior(prior, image) for image in found]
-    given = [predict_held_out(problems[position], companions[position], guide, seed) for position, seed in trials]
+    given = predictions(companions)
     gain = gain_db(without, given)
     facts = {
         "sha256": scan.provenance.sha256,

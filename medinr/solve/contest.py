@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,13 @@ class Prediction:
     residual: float
 
 
-def predict_held_out(problem: Problem, prior: ImagePrior, settings: PlugAndPlaySettings, seed: int) -> Prediction:
+def predict_held_out(
+    problem: Problem,
+    prior: ImagePrior,
+    settings: PlugAndPlaySettings,
+    seed: int,
+    observer: Callable[[int, Tensor], None] | None = None,
+) -> Prediction:
     """Reconstruct from part of a measurement and compare with the rest.
 
     Parameters
@@ -45,9 +51,11 @@ def predict_held_out(problem: Problem, prior: ImagePrior, settings: PlugAndPlayS
     settings : PlugAndPlaySettings
     seed : int
         Of what is held out; two priors are compared on the same.
+    observer : callable, optional
+        See `plug_and_play`.
     """
     held = problem.draw_held_out(PREDICTED, torch.Generator().manual_seed(seed))
-    image = plug_and_play(problem, prior, settings, fitted=~held)
+    image = plug_and_play(problem, prior, settings, fitted=~held, observer=observer)
     # The other way round: here the part that was held out is judged.
     return Prediction(image, Split(problem, ~held).objective(image)[1])
 
