@@ -133,6 +133,7 @@ PROTOCOL |= {
     stack: _stacked(PROTOCOL[plain])
     for stack, plain in {
         "denoise_mr_stack_5": "denoise_mr_5",
+        "denoise_mr_stack_10": "denoise_mr_10",
         "superres_mr_through_stack_4x": "superres_mr_through_4x",
         "kspace_mr_stack_4x": "kspace_mr_single_4x",
         "kspace_mr_stack_8x": "kspace_mr_single_8x",
