@@ -35,7 +35,7 @@ LEAST_GAIN_DB = 0.75
 
 #: Half the window, in pixels, in which the companion explains the image: the one that predicts better in one trial is
 #: used. Tissues of another contrast follow one straight line only nearby; of the same contrast, far away as well.
-RADII = (4, 12)
+RADII = (4, 8)
 
 #: Error, of brightness 0 to 1, at which a result says how much of the companion was believed.
 TRUST_AT = 0.05
@@ -141,6 +141,7 @@ def hear_earlier(
     found = torch.from_numpy(resample_rigid(scan, motion, grid))
     found = found / max(float(torch.quantile(found[chosen].flatten(), 0.99)), 1e-6)
 
+    # In the middle of a stack there is most to see.
     middle = len(trials) // 2
     looks = [CompanionPrior(prior, found[trials[middle][0]], radius=radius) for radius in RADII]
     tried = _predictions(problems, [trials[middle]] * len(looks), looks, guide)
