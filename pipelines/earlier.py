@@ -33,10 +33,6 @@ LOOKED_AT = 4
 #: a part profits more than what has all: another person's scan gained up to 0.35 dB so, and was no help in the end.
 LEAST_GAIN_DB = 0.75
 
-#: Half the window, in pixels, in which the companion explains the image: the one that predicts better in one trial is
-#: used. Tissues of another contrast follow one straight line only nearby; of the same contrast, far away as well.
-RADII = (4, 8)
-
 #: Error, of brightness 0 to 1, at which a result says how much of the companion was believed.
 TRUST_AT = 0.05
 
@@ -140,21 +136,12 @@ def hear_earlier(
     motion = register_rigid(scan, grid.select(chosen).with_array(seen))
     found = torch.from_numpy(resample_rigid(scan, motion, grid))
     found = found / max(float(torch.quantile(found[chosen].flatten(), 0.99)), 1e-6)
-
-    # In the middle of a stack there is most to see.
-    middle = len(trials) // 2
-    looks = [CompanionPrior(prior, found[trials[middle][0]], radius=radius) for radius in RADII]
-    tried = _predictions(problems, [trials[middle]] * len(looks), looks, guide)
-    best = min(range(len(looks)), key=lambda k: tried[k].residual)
-    companions = [replace(looks[best], companion=image) for image in found]
-    rest = trials[:middle] + trials[middle + 1 :]
-    given = _predictions(problems, rest, [companions[position] for position, _ in rest], guide)
-    given.insert(middle, tried[best])
+    companions = [CompanionPrior(prior, image) for image in found]
+    given = _predictions(problems, trials, [companions[position] for position, _ in trials], guide)
     gain = gain_db(without, given)
     facts = {
         "sha256": scan.provenance.sha256,
         "registration": motion.summary(),
-        "window_pixels": 2 * RADII[best] + 1,
         "held_out_gain_db": round(gain, 3),
         "trials": len(trials),
         "used": gain > LEAST_GAIN_DB,
