@@ -1,9 +1,12 @@
-"""Methods that learn nothing, each on one slice: the plainest image, filters, and convex regularisers."""
+"""Methods that learn nothing, on one slice but for BM4D: the plainest image, filters, and convex regularisers."""
 
 from __future__ import annotations
 
+import time
+
+import torch
 from medinr.pipelines.outcome import Case, Outcome
-from medinr.pipelines.slices import naive_image, tv_image
+from medinr.pipelines.slices import naive_image, problems_for, tv_image
 
 from medinr.baselines import generalised_variation
 from medinr.baselines.block_matching import block_matching
@@ -66,6 +69,14 @@ def by_nlm(case: Case) -> Outcome:
 def by_bm3d(case: Case) -> Outcome:
     """BM3D."""
     return Outcome(block_matching(case.problem.data, _rician(case), case.config.peer.bm3d_strength))
+
+
+def by_bm4d(case: Case) -> Outcome:
+    """BM4D on the slice and its neighbours; seconds are the slice's share."""
+    strength, started = case.config.peer.bm3d_strength, time.perf_counter()
+    stack = torch.stack([problem.data for problem in problems_for(case.measurement)])
+    images = block_matching(stack, _rician(case), strength)
+    return Outcome(images[case.position], (time.perf_counter() - started) / len(stack))
 
 
 def _rician(case: Case) -> Rician:

@@ -90,7 +90,7 @@ def plan(manifest: Manifest, config: EvaluateConfig, *, near: Path | None = None
         When a task, method or claim cannot be understood, or no method suits a task.
     """
     tasks = {task.name: _with_trunk(task, config.trunks) for task in (load_task(name, near) for name in config.tasks)}
-    methods = {name: choose_methods(task.config, config.methods) for name, task in tasks.items()}
+    methods = {name: choose_methods(task, config.methods) for name, task in tasks.items()}
     for name, chosen in methods.items():
         if not chosen:
             raise ConfigError(f"Task {name} suits none of the methods {', '.join(config.methods)}.")
@@ -291,7 +291,7 @@ def _notes(todo: Plan) -> list[str]:
         notes.append(
             f"No evaluated scan or person is among those the trunks were trained on ({names}; by code and hash)."
         )
-    missed = {name for task in todo.tasks.values() for name in unavailable(task.config)}
+    missed = {name for task in todo.tasks.values() for name in unavailable(task)}
     notes.extend(f"{name} was left out: the package {METHODS[name].needs} is not installed." for name in sorted(missed))
     notes.append("Peers' weights and iterations are those of the task's configuration, one for all scans.")
     return notes

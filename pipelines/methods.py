@@ -10,6 +10,7 @@ from typing import Any
 
 from medinr.pipelines.classical_methods import (
     by_bm3d,
+    by_bm4d,
     by_least_squares,
     by_naive,
     by_nlm,
@@ -33,6 +34,7 @@ from medinr.pipelines.taught import control_settings, unet_settings
 
 from medinr.baselines.block_matching import EXTRA
 from medinr.config import ReconstructConfig
+from medinr.config.protocol import NamedTask
 from medinr.errors import ConfigError
 from medinr.measurement import TASKS
 
@@ -59,6 +61,8 @@ class Method:
         Whether it learns from the train split of ``peer.training``, and so must not be judged on it.
     needs : str
         Optional library that it needs; without it the method is left out.
+    stacked : bool
+        Whether it is for tasks that measure a slice's neighbours too.
     """
 
     words: str
@@ -69,6 +73,7 @@ class Method:
     trained: bool = False
     taught: bool = False
     needs: str = ""
+    stacked: bool = False
 
     @property
     def available(self) -> bool:
@@ -119,6 +124,14 @@ METHODS: dict[str, Method] = {
         _peer("bm3d_strength"),
         lambda config: config.task == "denoise" and config.peer.bm3d_strength > 0,
         needs="bm3d",
+    ),
+    "BM4D": Method(
+        "the same on the stack of neighbouring slices, blocks for patches (the authors' package, non-commercial)",
+        by_bm4d,
+        _peer("bm3d_strength"),
+        lambda config: config.task == "denoise" and config.peer.bm3d_strength > 0,
+        needs="bm4d",
+        stacked=True,
     ),
     "least-squares": Method(
         "least squares by conjugate gradients, stopped early; SENSE where there are coils",
@@ -209,7 +222,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-def choose_methods(config: ReconstructConfig, asked: Sequence[str]) -> tuple[str, ...]:
+def choose_methods(task: NamedTask, asked: Sequence[str]) -> tuple[str, ...]:
     """Names of the methods for a task: of those asked for the ones that suit it, or all that do and are not slow.
 
     Raises
@@ -222,7 +235,7 @@ def choose_methods(config: ReconstructConfig, asked: Sequence[str]) -> tuple[str
     if unknown:
         raise ConfigError(f"There is no method {unknown[0]!r}. Known: {', '.join(METHODS)}.")
     wanted = {by_case[name.casefold()] for name in asked}
-    for name in sorted(wanted & set(unavailable(config))):
+    for name in sorted(wanted & set(unavailable(task))):
         raise ConfigError(
             f"{name} needs the package {METHODS[name].needs}, which is not installed (free for non-commercial use "
             f"only): pip install {EXTRA}."
@@ -230,10 +243,14 @@ def choose_methods(config: ReconstructConfig, asked: Sequence[str]) -> tuple[str
     return tuple(
         name
         for name, method in METHODS.items()
-        if method.suits(config) and (name in wanted if wanted else not method.slow and method.available)
+        if _suits(method, task) and (name in wanted if wanted else not method.slow and method.available)
     )
 
 
-def unavailable(config: ReconstructConfig) -> tuple[str, ...]:
+def unavailable(task: NamedTask) -> tuple[str, ...]:
     """Names of the methods that suit a task, but need a library that is not installed."""
-    return tuple(name for name, method in METHODS.items() if method.suits(config) and not method.available)
+    return tuple(name for name, method in METHODS.items() if _suits(method, task) and not method.available)
+
+
+def _suits(method: Method, task: NamedTask) -> bool:
+    return method.suits(task.config) and (task.neighbours > 0 or not method.stacked)

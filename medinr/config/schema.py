@@ -82,7 +82,7 @@ class PeerSettings:
     nlm_strength : float
         Filter strength of non-local means (denoising), in units of the noise; 0 leaves it out.
     bm3d_strength : float
-        Noise level that BM3D assumes (denoising), in units of the noise; 0 leaves it out.
+        Noise level that BM3D and BM4D assume (denoising), in units of the noise; 0 leaves it out.
     training : str
         Manifest whose train split peers learn from that learn at all (U-Net, SIREN-one, Reptile).
     meta_turns : int

@@ -35,6 +35,19 @@ def test_pieces_are_denoised_at_every_scale_and_air_is_dark() -> None:
     torch.testing.assert_close(brighter / 500, found, atol=0.01, rtol=0)
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("bm4d") is None, reason="needs the package bm4d (free for non-commercial use only)"
+)
+def test_a_stack_gains_by_its_neighbours() -> None:
+    truth = _disc(48).expand(9, -1, -1)
+    noisy = NOISE.sample(truth, torch.Generator().manual_seed(0))
+    found = block_matching(noisy, NOISE, 1.0)
+    assert found.shape == truth.shape
+    assert float(found.min()) >= 0
+    # 33.4 against 18.2 dB where this was written; the slice alone 26.0.
+    assert _psnr(found[4], truth[4]) > _psnr(noisy[4], truth[4]) + 13
+
+
 @pytest.mark.skipif(INSTALLED, reason="the package bm3d is installed")
 def test_without_its_package_it_says_which() -> None:
     with pytest.raises(LibraryError, match=r"BM3D .*non-commercial.*medinr\[peers-noncommercial\]"):

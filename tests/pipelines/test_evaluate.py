@@ -264,22 +264,29 @@ def test_evaluation_json_is_plain(evaluate, bench):
 
 def test_a_method_without_its_library_is_left_out_or_refused_by_name(evaluate, bench, monkeypatch):
     monkeypatch.setitem(METHODS, "BM3D", replace(METHODS["BM3D"], needs="no_such_library"))
-    config = load_config(ReconstructConfig, "denoise")
-    assert "BM3D" not in choose_methods(config, ())
-    assert "NLM" in choose_methods(config, ())
+    task = load_task("denoise_mr_5")
+    assert "BM3D" not in choose_methods(task, ())
+    assert "NLM" in choose_methods(task, ())
     with pytest.raises(ConfigError, match=r"BM3D needs the package no_such_library.*medinr\[peers-noncommercial\]"):
-        choose_methods(config, ("bm3d", "TV"))
+        choose_methods(task, ("bm3d", "TV"))
     # Other tasks do not miss it.
-    assert choose_methods(load_config(ReconstructConfig, "ct"), ("bm3d", "TV")) == ("TV",)
+    assert choose_methods(load_task("ct_lowdose"), ("bm3d", "TV")) == ("TV",)
     assert evaluate("--methods", "noisy").code == 0
     notes = json.loads((bench / "out" / "evaluation.json").read_text())["notes"]
     assert "BM3D was left out: the package no_such_library is not installed." in notes
 
 
+def test_what_denoises_stacks_is_for_tasks_with_neighbours(monkeypatch):
+    monkeypatch.setitem(METHODS, "BM4D", replace(METHODS["BM4D"], needs=""))
+    assert choose_methods(load_task("denoise_mr_stack_5"), ("BM4D", "TV")) == ("BM4D", "TV")
+    assert choose_methods(load_task("denoise_mr_5"), ("BM4D", "TV")) == ("TV",)
+    assert "BM4D" not in choose_methods(load_task("superres_mr_through_stack_4x"), ())
+
+
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_every_task_of_the_protocol_has_its_peers(name):
     task = load_task(name)
-    names = set(choose_methods(task.config, ()))
+    names = set(choose_methods(task, ()))
     assert {"TV", "TGV", "plug-and-play", "medinr"} <= names
     wanted = {
         "denoise": {"noisy", "NLM", "wavelet"},
