@@ -8,7 +8,6 @@ import torch
 from medinr.pipelines.methods import METHODS, choose_methods
 from medinr.pipelines.units import Bench
 
-from medinr.config import ReconstructConfig, load_config
 from medinr.config.protocol import PROTOCOL, load_task
 from medinr.errors import ConfigError
 from medinr.evaluate.metrics import psnr
