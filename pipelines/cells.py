@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from medinr.pipelines.beside import scan_beside
+from medinr.pipelines.beside import scans_beside
 from medinr.pipelines.measure import measure_slices, open_measurement, taken_slices
 from medinr.pipelines.slices import Truth
 from numpy.typing import NDArray
@@ -68,11 +68,11 @@ def prepare_cells(
     """
     scan = scan_name(row)
     wanted = {"slices": slices, "choice": row.slices, "seed": seed, "sha256": row.sha256}
-    other = scan_beside(manifest, row, task.beside) if task.beside else None
-    if task.beside and other is None:
+    others = scans_beside(manifest, row, task.beside) if task.beside else ()
+    if task.beside and not others:
         return []
-    if other is not None:
-        wanted["beside"] = other.sha256
+    if others:
+        wanted["beside"] = [other.sha256 for other in others]
     listing = folder / WORK / f"{task.name}__{scan}.json"
     with wait_for_claim(listing.with_suffix(".claim")):
         if listing.exists():
@@ -80,9 +80,11 @@ def prepare_cells(
             if found["wanted"] == wanted:
                 return list(found["cells"])
         source = Source.open(task, manifest, row)
-        if other is not None:
+        for path in paths_beside(folder, task.name, scan):
+            path.unlink()
+        for position, other in enumerate(others):
             read = read_scan(manifest.verify(other), modality=other.modality)
-            write_nifti(read, beside_path(folder, task.name, scan), overwrite=True)
+            write_nifti(read, folder / WORK / f"{task.name}__{scan}__{position}.nii.gz", overwrite=True)
         cells = []
         for number in _spread(source.numbers, slices):
             around = source.around(number, task.neighbours)
@@ -95,7 +97,7 @@ def prepare_cells(
                 session=row.session,
                 contrast=row.contrast,
                 slice=number,
-                series_description=_described(row) + (f", beside {_described(other)}" if other is not None else ""),
+                series_description=", ".join([_described(row), *(f"beside {_described(other)}" for other in others)]),
                 spacing=measurement.spacing,
                 unit=measurement.unit,
                 modality=measurement.modality,
@@ -111,9 +113,9 @@ def prepare_cells(
     return cells
 
 
-def beside_path(folder: Path, task: str, scan: str) -> Path:
-    """Where the scan is kept that lies beside a measured one."""
-    return folder / WORK / f"{task}__{scan}.nii.gz"
+def paths_beside(folder: Path, task: str, scan: str) -> tuple[Path, ...]:
+    """Where the scans are kept that lie beside a measured one, in their order."""
+    return tuple(sorted((folder / WORK).glob(f"{task}__{scan}__*.nii.gz")))
 
 
 def _described(row: ManifestRow) -> str:

@@ -1,9 +1,9 @@
-"""The patient's earlier scan, or another contrast, as a prior: registered, put to the test, given to every slice."""
+"""The patient's earlier scans, or other contrasts, as a prior: registered, put to the test, given to every slice."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from medinr.pipelines.at_once import each_at_once
 from medinr.pipelines.slices import exported
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medinr.data.rigid import register_rigid, resample_rigid
@@ -29,24 +30,28 @@ from medinr.volume import Volume
 #: Slices that are reconstructed beforehand, to register to and to judge by; of a scan of fewer, some several times.
 LOOKED_AT = 4
 
-#: A companion is used when with it held-out measurements are predicted better by this much. What is reconstructed from
-#: a part profits more than what has all: another person's scan gained up to 0.35 dB so, and was no help in the end.
+#: Companions are used when with them held-out measurements are predicted better by this much. What is reconstructed
+#: from a part profits more than what has all: another person's scan gained up to 0.35 dB so, and was no help after all.
 LEAST_GAIN_DB = 0.75
 
-#: Error, of brightness 0 to 1, at which a result says how much of the companion was believed.
+#: Where every one of the first trials gains more than this, or none gains at all, no further ones are made.
+CLEAR_GAIN_DB = 2 * LEAST_GAIN_DB
+
+#: Error, of brightness 0 to 1, at which a result says how much of the companions was believed.
 TRUST_AT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Earlier:
-    """What became of the earlier scan.
+    """What became of the earlier scans.
 
     Attributes
     ----------
     priors : tuple
-        One per slice; without the companion where it did not help.
+        One per slice; without companions where they did not help.
     facts : dict
-        For result.json: the motion found, what held-out measurements said, whether it was used.
+        For result.json: the motion of each scan (of the first to the measurement, of the others to the first), what
+        held-out measurements said, whether they were used.
     """
 
     priors: tuple[CompanionPrior | LocalPrior, ...]
@@ -54,13 +59,15 @@ class Earlier:
 
     def sentence(self) -> str:
         """What was decided, and why, for a reader."""
-        motion, gain = self.facts["registration"], self.facts["held_out_gain_db"]
-        moved = f"moved by {motion['millimetres']:.1f} mm and {motion['degrees']:.1f} degrees"
-        verdict = "used" if self.facts["used"] else "left out"
-        return f"Earlier scan {moved}; {verdict}: held-out measurements are predicted {gain:+.2f} dB better with it."
+        first, *others = (scan["registration"] for scan in self.facts["scans"])
+        moved = f"moved by {first['millimetres']:.1f} mm and {first['degrees']:.1f} degrees"
+        with_others = f", and {len(others)} more beside it" if others else ""
+        verdict, them = "used" if self.facts["used"] else "left out", "them" if others else "it"
+        gain = f"held-out measurements are predicted {self.facts['held_out_gain_db']:+.2f} dB better with {them}"
+        return f"Earlier scan {moved}{with_others}; {verdict}: {gain}."
 
     def trusted(self, position: int, image: Tensor) -> float | None:
-        """How much of the companion a slice's image ``(y, x)``, in network units, agrees with: 0 to 1."""
+        """How much of the companions a slice's image ``(y, x)``, in network units, agrees with: 0 to 1."""
         prior = self.priors[position]
         if not isinstance(prior, CompanionPrior):
             return None
@@ -69,34 +76,40 @@ class Earlier:
         return round(float(weight[body].mean()), 3) if body.any() else 0.0
 
 
-def open_earlier(path: Path, measurement: Measurement, **reading: Any) -> Volume:
-    """Read the earlier scan.
+def open_earlier(paths: Sequence[Path], measurement: Measurement, **reading: Any) -> tuple[Volume, ...]:
+    """Read the earlier scans.
 
     Raises
     ------
     ConfigError
-        When it is of no use for this measurement.
+        When they are of no use for this measurement.
     """
     if measurement.modality != "MR":
         raise ConfigError(f"--prior is for MR; this measurement is {measurement.modality}. Leave --prior out.")
-    scan = read_scan(path, modality="MR", **reading)
-    # Slices of air, as above many a head, are no harm: the scan is registered as a whole.
-    scan.require_finite(path.name)
-    return scan
+    scans = tuple(read_scan(path, modality="MR", **reading) for path in paths)
+    for scan, path in zip(scans, paths, strict=True):
+        # Slices of air, as above many a head, are no harm: the scan is registered as a whole.
+        scan.require_finite(path.name)
+    return scans
 
 
 def hear_earlier(
-    scan: Volume, measurement: Measurement, problems: Sequence[Problem], prior: LocalPrior | None, settings: FitSettings
+    scans: Sequence[Volume],
+    measurement: Measurement,
+    problems: Sequence[Problem],
+    prior: LocalPrior | None,
+    settings: FitSettings,
 ) -> Earlier:
-    """Register an earlier scan to a measurement, and let held-out measurements say whether it helps.
+    """Register earlier scans to a measurement, and let held-out measurements say whether they help.
 
-    A few slices are reconstructed without it, each from a part of its measurement. The earlier scan is registered to
-    those images, and they are made again with it. It is used when it predicts the rest clearly better.
+    A few slices are reconstructed without them, each from a part of its measurement. The first scan is registered to
+    those images, the others to the first, and the images are made again with all. They are used when with them the
+    rest is predicted clearly better.
 
     Parameters
     ----------
-    scan : Volume
-        Magnitude.
+    scans : sequence of Volume
+        Magnitudes; the first is the one that is most like what is being reconstructed.
     measurement : Measurement
     problems : sequence of Problem
         Of all slices.
@@ -122,31 +135,60 @@ def hear_earlier(
     guide = settings.guide
     if settings.imitation.passes > 0:
         guide = replace(guide, iterations=min(guide.iterations, settings.joint_guide))
-    chosen = list(range(0, len(problems), math.ceil(len(problems) / LOOKED_AT)))
-    rounds = math.ceil(LOOKED_AT / len(chosen))
-    trials = [(position, settings.seed + seed) for seed in range(rounds) for position in chosen]
-    without = _predictions(problems, trials, [prior] * len(trials), guide)
-    seen = np.stack(
-        [
-            exported(measurement, shown.image * problems[position].scale)
-            for position, shown in zip(chosen, without[: len(chosen)], strict=True)
-        ]
-    )
-    grid = measurement.volume(np.zeros((measurement.slices, *measurement.image_shape), np.float32))
-    motion = register_rigid(scan, grid.select(chosen).with_array(seen))
-    found = torch.from_numpy(resample_rigid(scan, motion, grid))
-    found = found / max(float(torch.quantile(found[chosen].flatten(), 0.99)), 1e-6)
-    companions = [CompanionPrior(prior, image) for image in found]
-    given = _predictions(problems, trials, [companions[position] for position, _ in trials], guide)
+    without: list[Prediction] = []
+    given: list[Prediction] = []
+    heard: tuple[CompanionPrior, ...] = ()
+    facts: list[dict[str, Any]] = []
+    for trials in _trials(len(problems), settings.seed):
+        without += _predictions(problems, trials, [prior] * len(trials), guide)
+        if not heard:
+            images = {position: shown.image for (position, _), shown in zip(trials, without, strict=True)}
+            seen = {k: exported(measurement, image * problems[k].scale) for k, image in images.items()}
+            found, facts = _registered(scans, measurement, seen)
+            heard = tuple(CompanionPrior(prior, companions) for companions in found)
+        given += _predictions(problems, trials, [heard[position] for position, _ in trials], guide)
+        gains = [gain_db([one], [other]) for one, other in zip(without, given, strict=True)]
+        if min(gains) > CLEAR_GAIN_DB or max(gains) < 0:
+            break
     gain = gain_db(without, given)
-    facts = {
-        "sha256": scan.provenance.sha256,
-        "registration": motion.summary(),
-        "held_out_gain_db": round(gain, 3),
-        "trials": len(trials),
-        "used": gain > LEAST_GAIN_DB,
-    }
-    return Earlier(tuple(companions) if gain > LEAST_GAIN_DB else (prior,) * len(problems), facts)
+    used = gain > LEAST_GAIN_DB
+    verdict = {"scans": facts, "held_out_gain_db": round(gain, 3), "trials": len(given), "used": used}
+    return Earlier(heard if used else (prior,) * len(problems), verdict)
+
+
+def _trials(slices: int, seed: int) -> list[list[tuple[int, int]]]:
+    """Slices and seeds to try, in rounds: of a few slices with seeds of their own, first one each, then again."""
+    chosen = range(0, slices, math.ceil(slices / LOOKED_AT))
+    trials = [(k, seed + turn) for turn in range(math.ceil(LOOKED_AT / len(chosen))) for k in chosen]
+    first = max(2, len(chosen))
+    return [trials[:first], trials[first:]] if len(trials) > first else [trials]
+
+
+def _registered(
+    scans: Sequence[Volume], measurement: Measurement, seen: Mapping[int, NDArray[np.float32]]
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Bring scans onto the grid of a measurement, by what was seen of some of its slices.
+
+    Returns
+    -------
+    companions : Tensor, shape (slices, scans, y, x)
+        Scaled to about 0 to 1.
+    facts : list of dict
+        Of each scan, for a record.
+    """
+    grid = measurement.volume(np.zeros((measurement.slices, *measurement.image_shape), np.float32))
+    known = sorted(seen)
+    motion = register_rigid(scans[0], grid.select(known).with_array(np.stack([seen[k] for k in known])))
+    # The others to the first and not to the images: a whole scan says more of where it is than a few slices.
+    further = [register_rigid(scan, scans[0]) for scan in scans[1:]]
+    matrices = [motion.matrix, *(other.matrix @ motion.matrix for other in further)]
+    facts = [
+        {"sha256": scan.provenance.sha256, "registration": found.summary()}
+        for scan, found in zip(scans, (motion, *further), strict=True)
+    ]
+    companions = [torch.from_numpy(resample_rigid(*pair, grid)) for pair in zip(scans, matrices, strict=True)]
+    scaled = [one / max(float(torch.quantile(one[known].flatten(), 0.99)), 1e-6) for one in companions]
+    return torch.stack(scaled, 1), facts
 
 
 def _predictions(

@@ -27,15 +27,15 @@ LOOKS_AT_STEPS = 50
 
 
 def by_medinr(case: Case) -> Outcome:
-    """The network and the prior, as the task's configuration says; with the scan beside where there is one."""
+    """The network and the prior, as the task's configuration says; with the scans beside where there are any."""
     begin, settings = case.start(case.config.trunk), case.config.fit
     if wants_stack(case.measurement, begin, case.config):
         return _stacked(case, begin)
-    if case.beside is None:
+    if not case.beside:
         return fitted(case, settings, begin)
-    scan = open_earlier(case.beside, case.measurement)
+    scans = open_earlier(case.beside, case.measurement)
     started = time.perf_counter()
-    heard = hear_earlier(scan, case.measurement, [case.problem], begin.prior, settings)
+    heard = hear_earlier(scans, case.measurement, [case.problem], begin.prior, settings)
     spent = time.perf_counter() - started
     found = fitted(case, settings, begin, heard.priors[0])
     return replace(found, seconds=spent + (found.seconds or 0.0), reason=f"{heard.sentence()} {found.reason}")

@@ -34,8 +34,8 @@ class Case:
         Where what peers learn beforehand is kept.
     score : callable or None
         PSNR in dB of an image in the units of the problem, for curves; what it says reaches no method.
-    beside : Path or None
-        Another scan, of the same person or not, that may be believed as far as it agrees.
+    beside : tuple of Path
+        Other scans, of the same person or not, that may be believed as far as they agree.
     """
 
     measurement: Measurement
@@ -45,7 +45,7 @@ class Case:
     start: Callable[[str], Start]
     folder: Path
     score: Callable[[Tensor], float] | None = None
-    beside: Path | None = None
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ class Reconstruction:
     warnings : tuple of str
         Slices that look unlike the training scans, in words.
     earlier : Earlier or None
-        What became of the earlier scan, if one was given.
+        What became of the earlier scans, if any were given.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ def reconstruct(
     *,
     slices: Sequence[int] | None = None,
     sidecar: Path | None = None,
-    earlier: Path | None = None,
+    earlier: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
     **reading: Any,
@@ -86,8 +86,9 @@ def reconstruct(
         Evenly spaced slice numbers; all by default.
     sidecar : Path, optional
         What a raw file does not say itself (`medinr.io.sidecar`).
-    earlier : Path, optional
-        The patient's earlier scan, or another contrast, as a prior (MR; `medinr.pipelines.earlier`).
+    earlier : sequence of Path, optional
+        The patient's earlier scans, or other contrasts, as a prior (MR; `medinr.pipelines.earlier`); first the one that
+        is most like what is being reconstructed.
     overwrite : bool
         Replace a finished result.
     progress : callable, optional
@@ -103,16 +104,16 @@ def reconstruct(
     if (out / "result.json").exists() and not overwrite:
         raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
     measurement, truth = open_measurement(source, config, slices=slices, sidecar=sidecar, **reading)
-    exam = None if earlier is None else open_earlier(earlier, measurement)
+    exam = open_earlier(earlier, measurement) if earlier else ()
     begin = open_trunk(config.trunk, measurement.modality)
     require_prior(begin, config)
     card = begin.card
     if source.suffix != ".safetensors":
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
-    hashes = [hash_file(find_trunk(config.trunk)) if card else "", exam.provenance.sha256 if exam else ""]
+    hashes = [hash_file(find_trunk(config.trunk)) if card else "", *(scan.provenance.sha256 for scan in exam)]
     fingerprint = _fingerprint(config, measurement, hashes)
     problems = problems_for(measurement)
-    heard = None if exam is None else hear_earlier(exam, measurement, problems, begin.prior, config.fit)
+    heard = hear_earlier(exam, measurement, problems, begin.prior, config.fit) if exam else None
     job = Job(measurement, problems, begin, heard, config, out / "work", fingerprint)
     files = [job.folder / f"slice_{position:04d}.safetensors" for position in range(measurement.slices)]
     kept = {k: None if overwrite else load_record(file, fingerprint) for k, file in enumerate(files)}

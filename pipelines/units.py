@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from medinr.pipelines.cells import WORK, beside_path, load_facts, prepare_cells, save_tensors
+from medinr.pipelines.cells import WORK, load_facts, paths_beside, prepare_cells, save_tensors
 from medinr.pipelines.methods import METHODS
 from medinr.pipelines.outcome import Case
 from medinr.pipelines.peak_memory import forget_peak, peak_since
@@ -115,7 +115,7 @@ class Bench:
                 self._start_for(cell.modality),
                 self.folder / WORK / TAUGHT,
                 score if self.curves else None,
-                beside_path(self.folder, unit.task, cell.scan) if task.beside else None,
+                paths_beside(self.folder, unit.task, cell.scan),
             )
             forget_peak()
             before = time.perf_counter()

@@ -115,9 +115,11 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         "--prior",
         dest="earlier",
         type=Path,
+        action="append",
+        default=[],
         metavar="SCAN",
         help="the patient's earlier scan or other contrast (MR; NIfTI file or DICOM folder): registered, and believed "
-        "where it agrees with the measurement",
+        "where it agrees with the measurement; repeatable, the same contrast first",
     )
     _out(reconstruct, "reconstruction")
     reconstruct.add_argument("--trunk", help="shipped trunk, .safetensors file, or 'random'; default: the task's")

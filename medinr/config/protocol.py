@@ -31,7 +31,7 @@ class NamedTask:
     name, words : str
     config : ReconstructConfig
     beside : {"", "earlier", "contrast", "stranger"}
-        Which other scan the measurement may be explained with (`medinr.pipelines.beside`).
+        Which other scans the measurement may be explained with (`medinr.pipelines.beside`).
     neighbours : int
         How many slices on either side of the judged one are measured too.
     """
@@ -105,7 +105,7 @@ PROTOCOL: dict[str, ProtocolTask] = {
     "kspace_mr_multi_4x_equispaced": _simulation(
         "kspace", "every 4th line of k-space, 8 coils, 40 dB", acceleration=4.0, mask="equispaced", coils=8
     ),
-    "prior_exam_8x": _eightfold("earlier", "the person's earlier scan"),
+    "prior_exam_8x": _eightfold("earlier", "all contrasts of the person's earlier exam"),
     "prior_contrast_8x": _eightfold("contrast", "another contrast of the same session"),
     "prior_stranger_8x": _eightfold("stranger", "somebody else's scan, which should not be believed"),
     "ct_sparse_60": _simulation("ct", "sparse-view CT, 60 parallel views, 1e5 photons", views=60, photons=1e5),

@@ -136,7 +136,7 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidMotion:
     )
 
 
-def resample_rigid(moving: Volume, motion: RigidMotion, fixed: Volume) -> NDArray[np.float32]:
+def resample_rigid(moving: Volume, matrix: Affine, fixed: Volume) -> NDArray[np.float32]:
     """Bring a scan onto the grid of the one it was registered to.
 
     Cubic splines; where the grid is coarser in-plane, smoothed first so that nothing aliases (as in
@@ -146,7 +146,8 @@ def resample_rigid(moving: Volume, motion: RigidMotion, fixed: Volume) -> NDArra
     ----------
     moving : Volume
         Magnitude.
-    motion : RigidMotion
+    matrix : ndarray, shape (4, 4)
+        From RAS mm of the fixed scan to RAS mm of the moving one, see `RigidMotion`.
     fixed : Volume
         Its grid counts.
 
@@ -160,7 +161,7 @@ def resample_rigid(moving: Volume, motion: RigidMotion, fixed: Volume) -> NDArra
     wide = [SIGMA_PER_FWHM * math.sqrt(max((coarse / mm) ** 2 - 1, 0)) for mm in moving.spacing[:2]]
     if any(wide):
         values = gaussian_filter(values, (0, wide[1], wide[0]))
-    index = np.linalg.solve(moving.affine, motion.matrix @ fixed.affine)
+    index = np.linalg.solve(moving.affine, matrix @ fixed.affine)
     backwards = index[2::-1, 2::-1]  # arrays count (z, y, x)
     found = affine_transform(values, backwards, index[2::-1, 3], fixed.shape, order=3, mode="nearest")
     return np.asarray(found.clip(values.min(), values.max()), dtype=np.float32)

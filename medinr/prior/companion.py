@@ -1,45 +1,47 @@
-"""The same person's other scan as a prior: believed where it agrees with what is being reconstructed.
+"""The same person's other scans as a prior: believed where they agree with what is being reconstructed.
 
-In every turn of prior and measurement the image is explained window by window as a straight line of the companion,
-``x ~ a c + b`` (the guided filter: He, Sun & Tang, IEEE TPAMI 2013, equations 5, 6 and 8). Aliasing and noise do not
-look like the companion and drop out; contrast, bias field and scale of the companion do not matter, edges do. What
-the companion says of each pixel is then mixed with what the local prior says, by how far the two are apart:
+In every turn of prior and measurement the image is explained window by window as a straight line of the companions,
+``x ~ a . c + b`` (the guided filter: He, Sun & Tang, IEEE TPAMI 2013, equations 5, 6 and 8; of several companions, as
+of the colours of a picture, 14 to 16). Aliasing and noise do not look like the companions and drop out; contrast, bias
+field and scale of a companion do not matter, edges do, and tissues that one contrast shows alike another tells apart.
+What the companions say of each pixel is then mixed with what the local prior says, by how far the two are apart:
 
-    ``w = 1 / (1 + d^2 / (trust min(s, most))^2)``,   ``v = (1 - w) D(x, s) + w (a c + b)``
+    ``w = 1 / (1 + d^2 / (trust min(s, most))^2)``,   ``v = (1 - w) D(x, s) + w (a . c + b)``
 
 with ``d^2`` the mean squared difference nearby and ``s`` the error the turn expects. ``s`` falls from turn to turn, so
-the companion has to agree ever more closely to be heard. ``most`` is what keeps new lesions: the first turns, which
+the companions have to agree ever more closely to be heard. ``most`` is what keeps new lesions: the first turns, which
 expect errors of any size, would have them explained away before the measurement could speak for them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.prior.local import ImagePrior, smooth_phasor
+from medinr.prior.windows import mean_nearby
 
 
 @dataclass(frozen=True, eq=False)
 class CompanionPrior:
-    """A prior for one slice, with another scan of the same anatomy at its side.
+    """A prior for one slice, with other scans of the same anatomy at its side.
 
     Attributes
     ----------
     prior : ImagePrior
-        What is believed where the companion is not.
-    companion : Tensor, shape (y, x)
+        What is believed where the companions are not.
+    companions : Tensor, shape (c, y, x)
         Real, on the grid of the slice, of any contrast, scaled to about 0 to 1.
     radius : int
-        Half the window in pixels in which a straight line leads from the companion to the image.
+        Half the window in pixels in which a straight line leads from the companions to the image.
     ridge : float
-        Standard deviation of the companion in a window under which its structure counts as noise.
+        Standard deviation of a companion in a window under which its structure counts as noise.
     trust : float
-        Difference at which prior and companion weigh alike, in units of the error a turn expects.
+        Difference at which prior and companions weigh alike, in units of the error a turn expects.
     most : float
         Error that counts at most, of brightness 0 to 1, however much more a turn expects.
     nearby : int
@@ -47,7 +49,7 @@ class CompanionPrior:
     """
 
     prior: ImagePrior
-    companion: Tensor
+    companions: Tensor
     radius: int = 4
     ridge: float = 0.01
     trust: float = 1.0
@@ -55,12 +57,12 @@ class CompanionPrior:
     nearby: int = 2
 
     def __post_init__(self) -> None:
-        if self.companion.ndim != 2 or self.companion.is_complex():
-            kind, shape = self.companion.dtype, tuple(self.companion.shape)
-            raise ShapeError(f"A companion is a real image (y, x); got {kind} of shape {shape}.")
+        if self.companions.ndim != 3 or not len(self.companions) or self.companions.is_complex():
+            kind, shape = self.companions.dtype, tuple(self.companions.shape)
+            raise ShapeError(f"Companions are real images (c, y, x), one or more; got {kind} of shape {shape}.")
         if min(self.radius, self.nearby) < 1 or min(self.ridge, self.trust, self.most) <= 0:
             raise ConfigError(
-                "A companion wants windows of 1 pixel or more, ridge, trust and most above 0; got "
+                "Companions want windows of 1 pixel or more, ridge, trust and most above 0; got "
                 f"{self.radius}, {self.nearby}, {self.ridge}, {self.trust}, {self.most}."
             )
 
@@ -82,52 +84,70 @@ class CompanionPrior:
 
     @torch.no_grad()
     def trusted(self, image: Tensor, level: float) -> Tensor:
-        """Weight of the companion at every pixel of an image, shape (y, x), 0 to 1."""
+        """Weight of the companions at every pixel of an image, shape (y, x), 0 to 1."""
         return self._weight(self._difference(image, self.prior.denoise(image, level))[0], level)
 
     def _difference(self, image: Tensor, believed: Tensor) -> tuple[Tensor, Tensor]:
-        """What the companion would change of what the prior believes, real, and the phase that it is seen in."""
-        if image.shape != self.companion.shape:
+        """What the companions would change of what the prior believes, real, and the phase that it is seen in."""
+        if image.shape != self.companions.shape[1:]:
             raise ShapeError(
-                f"The companion has {tuple(self.companion.shape)} pixels (y, x), the image {tuple(image.shape)}."
+                f"The companions have {tuple(self.companions.shape[1:])} pixels (y, x), the image {tuple(image.shape)}."
             )
         if not image.is_complex():
-            return explain_by(self.companion, image, self.radius, self.ridge) - believed, torch.ones_like(image)
+            return self._lines.explain(image) - believed, torch.ones_like(image)
         phase = smooth_phasor(believed)
         upright = (image * phase.conj()).real
-        explained = explain_by(self.companion, upright, self.radius, self.ridge)
-        return explained - (believed * phase.conj()).real, phase
+        return self._lines.explain(upright) - (believed * phase.conj()).real, phase
 
     def _weight(self, difference: Tensor, level: float) -> Tensor:
         tolerated = self.trust * min(level, self.most)
-        return 1 / (1 + _mean_nearby(difference.square(), self.nearby) / tolerated**2)
+        return 1 / (1 + mean_nearby(difference.square(), self.nearby) / tolerated**2)
+
+    @cached_property
+    def _lines(self) -> StraightLines:
+        return StraightLines(self.companions, self.radius, self.ridge)
 
 
-def explain_by(companion: Tensor, image: Tensor, radius: int, ridge: float) -> Tensor:
-    """Explain an image as a straight line of a companion, window by window (the guided filter).
+@dataclass(frozen=True, eq=False)
+class StraightLines:
+    """Windows in which images are explained as one straight line of companions each (guided filter).
 
-    Parameters
+    Attributes
     ----------
-    companion, image : Tensor, shape (y, x)
+    companions : Tensor, shape (c, y, x)
         Real.
     radius : int
         Half a window in pixels; windows are cut off at the edge.
     ridge : float
         Companions that vary by less in a window explain its mean only.
-
-    Returns
-    -------
-    Tensor, shape (y, x)
     """
-    products = torch.stack([image, companion, image * companion, companion.square()])
-    mean, mean_c, product, square = _mean_nearby(products, radius)
-    slope = (product - mean * mean_c) / ((square - mean_c.square()).clamp_min(0) + ridge**2)
-    slope, offset = _mean_nearby(torch.stack([slope, mean - slope * mean_c]), radius)
-    explained: Tensor = slope * companion + offset
-    return explained
 
+    companions: Tensor
+    radius: int
+    ridge: float
 
-def _mean_nearby(images: Tensor, radius: int) -> Tensor:
-    """Mean over a window of ``2 radius + 1`` pixels a side, cut off at the edge; shape (..., y, x)."""
-    flat = images.reshape(1, -1, *images.shape[-2:])
-    return avg_pool2d(flat, 2 * radius + 1, 1, radius, count_include_pad=False).reshape(images.shape)
+    @cached_property
+    def _mean(self) -> Tensor:
+        return mean_nearby(self.companions, self.radius)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """Inverse covariance of the companions in every window, shape (c, c, y, x)."""
+        # In double precision: of a window without structure rounding would leave anything, of either sign.
+        exact = self.companions.double()
+        mean, products = (mean_nearby(part, self.radius) for part in (exact, exact * exact.unsqueeze(1)))
+        covariance = (products - mean * mean.unsqueeze(1)).permute(2, 3, 0, 1)
+        ridge = self.ridge**2 * torch.eye(len(exact), dtype=exact.dtype)
+        inverse: Tensor = torch.linalg.inv(covariance + ridge)
+        return inverse.permute(2, 3, 0, 1).to(self.companions).contiguous()
+
+    def explain(self, image: Tensor) -> Tensor:
+        """Explain an image, real, shape (y, x); returns the same shape."""
+        mean, products = mean_nearby(torch.cat([image.unsqueeze(0), self.companions * image]), self.radius).split(
+            [1, len(self.companions)]
+        )
+        slope = (self._inverse * (products - self._mean * mean)).sum(1)
+        offset = mean - (slope * self._mean).sum(0, keepdim=True)
+        lines = mean_nearby(torch.cat([slope, offset]), self.radius)
+        explained: Tensor = (lines[:-1] * self.companions).sum(0) + lines[-1]
+        return explained

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from medinr.prior.denoiser import LocalDenoiser
+from medinr.prior.windows import averaging
 
 #: Width in pixels of the window, applied twice, over which the phase of a complex image is taken as smooth.
 PHASE_WINDOW = 9
@@ -97,14 +99,12 @@ class LocalPrior:
 
 def smooth_phasor(image: Tensor) -> Tensor:
     """Give ``exp(i phase)`` of the low-pass filtered complex image, shape (y, x)."""
-    along_y, along_x = (_window(size).to(image.real) for size in image.shape)
+    along_y, along_x = (_twice(size).to(image.real) for size in image.shape)
     real, imaginary = (along_y @ part @ along_x.T for part in (image.real, image.imag))
     return torch.polar(torch.ones_like(real), torch.atan2(imaginary, real))
 
 
-def _window(size: int) -> Tensor:
-    """Mean over a window, twice, as a matrix: windows are cut off at the edge, and two small products are quick."""
-    position = torch.arange(size)
-    inside = ((position - position.unsqueeze(1)).abs() <= PHASE_WINDOW // 2).float()
-    once = inside / inside.sum(dim=1, keepdim=True)
+@lru_cache(maxsize=32)
+def _twice(size: int) -> Tensor:
+    once = averaging(size, PHASE_WINDOW // 2)
     return once @ once

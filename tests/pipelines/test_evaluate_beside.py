@@ -1,8 +1,10 @@
 """A second scan beside the measured one: which it is, where it is kept, and who may believe it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from medinr.pipelines.beside import scan_beside
+from medinr.pipelines.beside import scans_beside
 
 from medinr.evaluate.results import Results
 from medinr.io.hashes import hash_scan
@@ -36,15 +38,18 @@ def manifest(synthetic, tmp_path_factory) -> Manifest:
 @pytest.mark.parametrize(
     ("which", "wanted"),
     [
-        ("earlier", (None, 0, 1, None, None, None)),
-        ("contrast", (None, None, 3, 2, None, None)),
+        # All contrasts of the session before, the same one first; of the T2 there is no earlier one, but another.
+        ("earlier", ([], [0], [1], [1], [], [], [2, 3], [3, 2])),
+        ("contrast", ([], [], [3], [2], [], [], [7], [6])),
         # Of the same split and contrast; the only person of the train split has nobody.
-        ("stranger", (5, 5, 5, None, None, 0)),
+        ("stranger", ([5], [5], [5], [], [], [0], [5], [])),
     ],
 )
-def test_which_scan_lies_beside(manifest, which, wanted):
-    found = [scan_beside(manifest, row, which) for row in manifest]
-    assert [None if other is None else manifest.rows.index(other) for other in found] == list(wanted)
+def test_which_scans_lie_beside(manifest, which, wanted):
+    later = [replace(manifest.rows[k], session="v4", path=f"later{k}") for k in (2, 3)]
+    longer = Manifest((*manifest.rows, *later), manifest.root)
+    found = [scans_beside(longer, row, which) for row in longer]
+    assert [[longer.rows.index(other) for other in others] for others in found] == list(wanted)
 
 
 def test_the_earlier_scan_is_kept_and_heard_by_medinr_alone(medinr, manifest, tmp_path):
@@ -53,10 +58,10 @@ def test_the_earlier_scan_is_kept_and_heard_by_medinr_alone(medinr, manifest, tm
     assert medinr(*command, *options, "--debug").code == 0
     results = Results.read(tmp_path / "out")
     assert set(results.table.session) == {"v2", "v3"}
-    cells = {cell.session: cell for cell in results.cells()}
-    assert cells["v3"].series_description == "T1 v3, beside T1 v2"
-    for session, before in (("v2", "v1"), ("v3", "v2")):
-        kept = tmp_path / "out" / "work" / f"prior_exam_8x__{cells[session].scan}.nii.gz"
+    cells = {(cell.session, cell.contrast): cell for cell in results.cells()}
+    assert cells["v3", "T2"].series_description == "T2 v3, beside T1 v2"
+    for session, before in ((("v2", "T1"), "v1"), (("v3", "T1"), "v2"), (("v3", "T2"), "v2")):
+        kept = tmp_path / "out" / "work" / f"prior_exam_8x__{cells[session].scan}__0.nii.gz"
         wanted = read_nifti(manifest.root / f"a_{before}_T1.nii.gz", modality="MR")
         np.testing.assert_array_equal(read_nifti(kept, modality="MR").array, wanted.array)
         reasons = {method: curve["reason"] for method, curve in cells[session].curves.items()}

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from medinr.pipelines.earlier import LEAST_GAIN_DB
+import torch
+from medinr.pipelines.earlier import LEAST_GAIN_DB, Earlier
 
 from medinr.io.nifti import read_nifti, write_nifti
+from medinr.prior.companion import CompanionPrior
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -32,11 +34,12 @@ def test_a_result_says_what_became_of_the_earlier_scan(reconstruct, synthetic, e
     found = reconstruct("kspace", tmp_path / "out", "--prior", earlier, "--set", f"joint={joint}", slices="1:3")
     assert found.code == 0
     facts = result(tmp_path / "out")["earlier_scan"]
-    assert facts["registration"]["millimetres"] < 15
-    assert facts["registration"]["overlap"] >= 0.5
+    (scan,) = facts["scans"]
+    assert scan["registration"]["millimetres"] < 15
+    assert scan["registration"]["overlap"] >= 0.5
     assert facts["used"] is (facts["held_out_gain_db"] > LEAST_GAIN_DB)
-    assert facts["trials"] == 4
-    assert len(facts["sha256"]) == 64
+    assert facts["trials"] in (2, 4)
+    assert len(scan["sha256"]) == 64
     assert "Earlier scan moved by" in found.out
     for kept in result(tmp_path / "out")["slices"]:
         trusted = kept["earlier_scan_trusted"]
@@ -55,7 +58,45 @@ def test_slices_of_air_in_the_earlier_scan_do_no_harm(reconstruct, earlier, scan
     taller = replace(scan, array=np.concatenate([air, scan.array]), affine=affine)
     path = write_nifti(taller, tmp_path / "taller.nii.gz")
     assert reconstruct("kspace", tmp_path / "out", "--prior", path).code == 0
-    assert result(tmp_path / "out")["earlier_scan"]["registration"]["millimetres"] < 15
+    assert result(tmp_path / "out")["earlier_scan"]["scans"][0]["registration"]["millimetres"] < 15
+
+
+@pytest.mark.parametrize(
+    ("gain", "trials", "used"), [(1.6, 2, True), (1.0, 4, True), (0.5, 4, False), (-0.1, 2, False)]
+)
+def test_when_the_first_trials_agree_no_more_are_made(reconstruct, earlier, monkeypatch, tmp_path, gain, trials, used):
+    monkeypatch.setattr("medinr.pipelines.earlier.gain_db", lambda *_: gain)
+    assert reconstruct("kspace", tmp_path / "out", "--prior", earlier).code == 0
+    facts = result(tmp_path / "out")["earlier_scan"]
+    assert (facts["trials"], facts["used"]) == (trials, used)
+
+
+def test_several_scans_of_one_person_are_heard_together(reconstruct, earlier, scans, monkeypatch, tmp_path):
+    """The second one, of another contrast, is found by the first and believed at the place where that lies."""
+    scan = read_nifti(scans["kspace"], modality="MR")
+    affine = scan.affine.copy()
+    affine[:3, 3] += -3.0, 2.0, 0.0
+    other = replace(scan, array=np.sqrt(scan.array * scan.array.max()).astype(np.float32))
+    path = write_nifti(replace(other, affine=affine), tmp_path / "other.nii.gz")
+    seen = []
+
+    def spied(prior, companions):
+        seen.append(companions)
+        return CompanionPrior(prior, companions)
+
+    monkeypatch.setattr("medinr.pipelines.earlier.CompanionPrior", spied)
+    monkeypatch.setattr(Earlier, "trusted", lambda *_: None)
+    found = reconstruct("kspace", tmp_path / "out", "--prior", earlier, "--prior", path)
+    assert found.code == 0, found.err
+    assert "degrees, and 1 more beside it; " in found.out
+    first, second = (kept["registration"] for kept in result(tmp_path / "out")["earlier_scan"]["scans"])
+    # From one scan to the other: what was added above, and in the fixture.
+    assert second["millimetres"] == pytest.approx(np.linalg.norm([-4.5, 3.0, -0.5]), abs=1.0)
+    assert first["millimetres"] < 15
+    for companions in seen:
+        one, two = companions.flatten(1)
+        body = one > 0.1
+        assert float(torch.corrcoef(torch.stack([one[body].sqrt(), two[body]]))[0, 1]) > 0.95
 
 
 def test_an_earlier_scan_that_does_not_help_leaves_no_trace(reconstruct, earlier, monkeypatch, tmp_path):
@@ -107,4 +148,4 @@ def test_what_cannot_help_is_refused_in_words(medinr, scans, trunks, earlier, tm
 def test_denoising_and_super_resolution_hear_it_too(reconstruct, earlier, tmp_path):
     for task in ("denoise", "superres"):
         assert reconstruct(task, tmp_path / task, "--prior", earlier).code == 0
-        assert result(tmp_path / task)["earlier_scan"]["trials"] == 4
+        assert result(tmp_path / task)["earlier_scan"]["trials"] in (2, 4)

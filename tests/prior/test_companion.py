@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.prior.companion import CompanionPrior, explain_by
+from medinr.prior.companion import CompanionPrior, StraightLines
 
 
 class Unchanged:
@@ -33,15 +33,50 @@ def steps() -> torch.Tensor:
 @pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (3.0, 0.2), (-0.7, 0.9)])
 def test_contrast_scale_and_sign_of_a_companion_do_not_matter(slope, offset):
     image = steps()
-    explained = explain_by(slope * image + offset, image, 4, 1e-4)
+    explained = StraightLines((slope * image + offset).unsqueeze(0), 4, 1e-4).explain(image)
     torch.testing.assert_close(explained, image, atol=2e-4, rtol=0)
 
 
 def test_a_window_without_structure_gives_the_mean():
     """The guided filter of a constant is a mean of means; inside, of a ramp, the ramp."""
     ramp = torch.arange(30.0).expand(30, 30) / 30
-    explained = explain_by(torch.ones(30, 30), ramp, 3, 0.01)
+    explained = StraightLines(torch.ones(1, 30, 30), 3, 0.01).explain(ramp)
     torch.testing.assert_close(explained[8:22, 8:22], ramp[8:22, 8:22], atol=1e-5, rtol=0)
+
+
+def test_two_companions_tell_apart_what_each_shows_alike():
+    """Three tissues, of which each companion shows two alike, in an order that no single line explains."""
+    tissue = torch.randint(3, (40, 40), generator=seeded(3))
+    image = torch.tensor([0.2, 0.9, 0.5])[tissue]
+    first, second = torch.tensor([0.1, 0.1, 0.8])[tissue], torch.tensor([0.3, 0.7, 0.7])[tissue]
+    both = StraightLines(torch.stack([first, second]), 4, 1e-4).explain(image)
+    torch.testing.assert_close(both, image, atol=2e-4, rtol=0)
+    for alone in (first, second):
+        assert (StraightLines(alone.unsqueeze(0), 4, 1e-4).explain(image) - image).square().mean().sqrt() > 0.1
+
+
+def test_a_companion_given_twice_says_no_more_than_once():
+    image = steps() + 0.1 * torch.randn(40, 40, generator=seeded(1))
+    once, twice = (StraightLines(steps().expand(count, -1, -1), 4, 0.01 * count**0.5) for count in (1, 2))
+    torch.testing.assert_close(twice.explain(image), once.explain(image), atol=1e-4, rtol=0)
+
+
+def test_a_window_is_solved_as_least_squares_with_a_ridge_would():
+    """Golden values: the line of one pixel's window, by its normal equations in double precision."""
+    generator = seeded(2)
+    companions, image = torch.rand(3, 9, 9, generator=generator), torch.rand(9, 9, generator=generator)
+    lines = StraightLines(companions, 1, 0.05)
+    values = {}
+    for y in range(3, 6):
+        for x in range(3, 6):
+            c = companions[:, y - 1 : y + 2, x - 1 : x + 2].reshape(3, 9).double()
+            v = image[y - 1 : y + 2, x - 1 : x + 2].reshape(9).double()
+            centred = c - c.mean(1, keepdim=True)
+            slope = torch.linalg.solve(centred @ centred.T / 9 + 0.05**2 * torch.eye(3), centred @ v / 9)
+            values[y, x] = slope, v.mean() - slope @ c.mean(1)
+    slope, offset = (torch.stack(part).mean(0) for part in zip(*values.values(), strict=True))
+    wanted = slope @ companions[:, 4, 4].double() + offset
+    assert float(lines.explain(image)[4, 4]) == pytest.approx(float(wanted), abs=1e-5)
 
 
 @pytest.mark.parametrize("phase", [0.0, 1.2])
@@ -51,7 +86,7 @@ def test_noise_that_the_companion_does_not_have_is_taken_out_and_edges_stay(phas
     if phase:
         noisy = torch.polar(noisy.abs(), torch.full_like(image, phase))
         image = image.clamp_min(0)
-    clean = CompanionPrior(Unchanged(), 2 * steps() + 0.1).denoise(noisy, level)
+    clean = CompanionPrior(Unchanged(), 2 * steps().unsqueeze(0) + 0.1).denoise(noisy, level)
     tissue = torch.zeros(40, 40, dtype=torch.bool)
     tissue[9:31, 9:31] = True
     before, after = ((value.abs() - image)[tissue].square().mean().sqrt() for value in (noisy, clean))
@@ -63,7 +98,7 @@ def test_what_the_companion_does_not_know_stays_when_little_error_is_left():
     lesion = torch.zeros(40, 40, dtype=torch.bool)
     lesion[24:28, 15:20] = True
     changed = torch.where(lesion, 0.95, image)
-    prior = CompanionPrior(Unchanged(), image)
+    prior = CompanionPrior(Unchanged(), image.unsqueeze(0))
     kept = prior.denoise(changed, 0.005)
     assert (kept - changed)[lesion].abs().max() < 0.02
     weight = prior.trusted(changed, 0.005)
@@ -74,20 +109,20 @@ def test_what_the_companion_does_not_know_stays_when_little_error_is_left():
 def test_what_only_the_companion_has_is_not_copied():
     image, companion = steps(), steps()
     companion[24:28, 15:20] = 0.95
-    kept = CompanionPrior(Unchanged(), companion).denoise(image, 0.02)
+    kept = CompanionPrior(Unchanged(), companion.unsqueeze(0)).denoise(image, 0.02)
     assert (kept - image).abs().max() < 0.03
 
 
 def test_precision_reaches_the_prior_inside():
-    prior = CompanionPrior(Unchanged(), steps()).in_precision(torch.bfloat16)
+    prior = CompanionPrior(Unchanged(), steps().unsqueeze(0)).in_precision(torch.bfloat16)
     assert prior.prior.precision is torch.bfloat16
-    assert prior.companion.dtype is torch.float32
+    assert prior.companions.dtype is torch.float32
 
 
 def test_misfits_are_refused():
-    with pytest.raises(ShapeError, match=r"real image .*complex64"):
-        CompanionPrior(Unchanged(), torch.zeros(4, 4, dtype=torch.complex64))
+    with pytest.raises(ShapeError, match=r"real images .*complex64"):
+        CompanionPrior(Unchanged(), torch.zeros(1, 4, 4, dtype=torch.complex64))
     with pytest.raises(ShapeError, match=r"\(40, 40\) pixels .* \(8, 8\)"):
-        CompanionPrior(Unchanged(), steps()).denoise(torch.zeros(8, 8), 0.1)
+        CompanionPrior(Unchanged(), steps().unsqueeze(0)).denoise(torch.zeros(8, 8), 0.1)
     with pytest.raises(ConfigError, match="trust and most above 0"):
-        CompanionPrior(Unchanged(), steps(), trust=0.0)
+        CompanionPrior(Unchanged(), steps().unsqueeze(0), trust=0.0)

@@ -52,14 +52,14 @@ def inside(image: Tensor, truth: Tensor, where: Tensor) -> float:
 
 def test_another_contrast_of_the_same_anatomy_is_worth_more_than_a_decibel(family):
     problem = k_space(family.turned)
-    companion = CompanionPrior(family.prior, other_contrast(family.unseen))
+    companion = CompanionPrior(family.prior, other_contrast(family.unseen).unsqueeze(0))
     without, given = (plug_and_play(problem, prior, GUIDE) for prior in (family.prior, companion))
     assert family.psnr(given) > family.psnr(without) + 1
 
 
 def test_it_reaches_the_fit_of_one_slice_and_the_joint_fit(family):
     problem = k_space(family.turned)
-    companion = CompanionPrior(family.prior, other_contrast(family.unseen))
+    companion = CompanionPrior(family.prior, other_contrast(family.unseen).unsqueeze(0))
     without, given = (
         fit(problem, family.trunk, family.length_scale, SETTINGS, prior=prior) for prior in (family.prior, companion)
     )
@@ -77,7 +77,7 @@ def test_a_lesion_that_the_companion_does_not_know_survives(family):
     """Six pixels in an image of 32: by default nearly all of its contrast stays, at half the trust all of it."""
     truth, lesion = with_lesion(family.unseen)
     problem = k_space(torch.polar(truth, family.turned.angle()))
-    companion = CompanionPrior(family.prior, family.unseen)
+    companion = CompanionPrior(family.prior, family.unseen.unsqueeze(0))
     without, given, careful = (
         plug_and_play(problem, prior, GUIDE) for prior in (family.prior, companion, replace(companion, trust=0.5))
     )
@@ -87,11 +87,10 @@ def test_a_lesion_that_the_companion_does_not_know_survives(family):
 
 
 def test_a_lesion_that_is_gone_is_not_copied(family):
-    companion, lesion = with_lesion(family.unseen)
+    earlier, lesion = with_lesion(family.unseen)
     problem = k_space(family.turned)
-    without, given = (
-        plug_and_play(problem, prior, GUIDE) for prior in (family.prior, CompanionPrior(family.prior, companion))
-    )
+    companion = CompanionPrior(family.prior, earlier.unsqueeze(0))
+    without, given = (plug_and_play(problem, prior, GUIDE) for prior in (family.prior, companion))
     assert inside(given, family.unseen, lesion) <= 1.05 * inside(without, family.unseen, lesion) + 0.005
 
 

@@ -45,7 +45,7 @@ def test_magnitudes_are_looked_at_by_who_was_trained_on_them(family, companion):
     blank.convolutions[0].weight.data[0, 0, 1, 1] = 1.5  # image - 1.5 image: below zero
     prior = replace(family.prior, on_magnitudes=blank)
     if companion:
-        prior = CompanionPrior(prior, torch.zeros_like(family.unseen), trust=1e-9)
+        prior = CompanionPrior(prior, torch.zeros_like(family.unseen).unsqueeze(0), trust=1e-9)
     assert not denoise_once(measured(family.unseen, Rician(SIGMA)), prior).any()
     gaussian = measured(family.unseen, Gaussian(SIGMA))
     torch.testing.assert_close(denoise_once(gaussian, prior), denoise_once(gaussian, family.prior), rtol=0, atol=1e-5)

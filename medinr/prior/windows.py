@@ -1,0 +1,33 @@
+"""Means over square windows, cut off at the edge, as one small matrix per axis: products of matrices are quick."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=32)
+def averaging(size: int, radius: int) -> Tensor:
+    """Mean over ``2 radius + 1`` pixels of an axis, as a matrix (size, size); do not change it."""
+    position = torch.arange(size)
+    inside = ((position - position.unsqueeze(1)).abs() <= radius).float()
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
+def mean_nearby(images: Tensor, radius: int) -> Tensor:
+    """Mean over a window of ``2 radius + 1`` pixels a side.
+
+    Parameters
+    ----------
+    images : Tensor, shape (..., y, x)
+        Real.
+    radius : int
+
+    Returns
+    -------
+    Tensor, shape (..., y, x)
+    """
+    along_y, along_x = (averaging(size, radius).to(images) for size in images.shape[-2:])
+    return along_y @ images @ along_x.T
