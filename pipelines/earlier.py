@@ -37,6 +37,9 @@ LEAST_GAIN_DB = 0.75
 #: Where every one of the first trials gains more than this, or none gains at all, no further ones are made.
 CLEAR_GAIN_DB = 2 * LEAST_GAIN_DB
 
+#: How far above and below its plane a companion is looked at, to know its slope there, in mm.
+THROUGH_MM = 1.0
+
 #: Error, of brightness 0 to 1, at which a result says how much of the companions was believed.
 TRUST_AT = 0.05
 
@@ -145,7 +148,7 @@ def hear_earlier(
             images = {position: shown.image for (position, _), shown in zip(trials, without, strict=True)}
             seen = {k: exported(measurement, image * problems[k].scale) for k, image in images.items()}
             found, facts = _registered(scans, measurement, seen)
-            heard = tuple(CompanionPrior(prior, companions) for companions in found)
+            heard = tuple(CompanionPrior(prior, *both) for both in found)
         given += _predictions(problems, trials, [heard[position] for position, _ in trials], guide)
         gains = [gain_db([one], [other]) for one, other in zip(without, given, strict=True)]
         if min(gains) > CLEAR_GAIN_DB or max(gains) < 0:
@@ -171,8 +174,8 @@ def _registered(
 
     Returns
     -------
-    companions : Tensor, shape (slices, scans, y, x)
-        Scaled to about 0 to 1.
+    companions : Tensor, shape (slices, 2, scans, y, x)
+        Scaled to about 0 to 1, and their slopes through the plane.
     facts : list of dict
         Of each scan, for a record.
     """
@@ -186,9 +189,22 @@ def _registered(
         {"sha256": scan.provenance.sha256, "registration": found.summary()}
         for scan, found in zip(scans, (motion, *further), strict=True)
     ]
-    companions = [torch.from_numpy(resample_rigid(*pair, grid)) for pair in zip(scans, matrices, strict=True)]
-    scaled = [one / max(float(torch.quantile(one[known].flatten(), 0.99)), 1e-6) for one in companions]
-    return torch.stack(scaled, 1), facts
+    companions = []
+    for scan, matrix in zip(scans, matrices, strict=True):
+        below, image, above = (
+            torch.from_numpy(resample_rigid(scan, matrix, _raised(grid, height)))
+            for height in (-THROUGH_MM, 0.0, THROUGH_MM)
+        )
+        brightness = max(float(torch.quantile(image[known].flatten(), 0.99)), 1e-6)
+        companions.append(torch.stack([image, (above - below) / 2], 1) / brightness)
+    return torch.stack(companions, 2), facts
+
+
+def _raised(grid: Volume, height: float) -> Volume:
+    """A grid, moved along its normal by a height in mm."""
+    affine = grid.affine.copy()
+    affine[:3, 3] += height * affine[:3, 2] / np.linalg.norm(affine[:3, 2])
+    return replace(grid, affine=affine)
 
 
 def _predictions(

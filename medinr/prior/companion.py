@@ -4,7 +4,9 @@ In every turn of prior and measurement the image is explained window by window a
 ``x ~ a . c + b`` (the guided filter: He, Sun & Tang, IEEE TPAMI 2013, equations 5, 6 and 8; of several companions, as
 of the colours of a picture, 14 to 16). Aliasing and noise do not look like the companions and drop out; contrast, bias
 field and scale of a companion do not matter, edges do, and tissues that one contrast shows alike another tells apart.
-What the companions say of each pixel is then mixed with what the local prior says, by how far the two are apart:
+A line knows the slopes of each companion too, ``c(x + d) ~ c(x) + d . grad c``: no rigid motion lays one exam exactly
+on another, and so what lies half a pixel away, here one way and there another, is still explained. What the companions
+say of each pixel is then mixed with what the local prior says, by how far the two are apart:
 
     ``w = 1 / (1 + d^2 / (trust min(s, most))^2)``,   ``v = (1 - w) D(x, s) + w (a . c + b)``
 
@@ -20,6 +22,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.prior.local import ImagePrior, smooth_phasor
@@ -36,6 +39,8 @@ class CompanionPrior:
         What is believed where the companions are not.
     companions : Tensor, shape (c, y, x)
         Real, on the grid of the slice, of any contrast, scaled to about 0 to 1.
+    through : Tensor, shape (c, y, x), optional
+        Slope of each companion through the plane, per distance of any length.
     radius : int
         Half the window in pixels in which a straight line leads from the companions to the image.
     ridge : float
@@ -50,7 +55,8 @@ class CompanionPrior:
 
     prior: ImagePrior
     companions: Tensor
-    radius: int = 4
+    through: Tensor | None = None
+    radius: int = 6
     ridge: float = 0.01
     trust: float = 1.0
     most: float = 0.06
@@ -60,6 +66,9 @@ class CompanionPrior:
         if self.companions.ndim != 3 or not len(self.companions) or self.companions.is_complex():
             kind, shape = self.companions.dtype, tuple(self.companions.shape)
             raise ShapeError(f"Companions are real images (c, y, x), one or more; got {kind} of shape {shape}.")
+        if self.through is not None and self.through.shape != self.companions.shape:
+            shape, wanted = tuple(self.through.shape), tuple(self.companions.shape)
+            raise ShapeError(f"Every companion has one slope through the plane: {wanted}; got {shape}.")
         if min(self.radius, self.nearby) < 1 or min(self.ridge, self.trust, self.most) <= 0:
             raise ConfigError(
                 "Companions want windows of 1 pixel or more, ridge, trust and most above 0; got "
@@ -105,7 +114,16 @@ class CompanionPrior:
 
     @cached_property
     def _lines(self) -> StraightLines:
-        return StraightLines(self.companions, self.radius, self.ridge)
+        slopes = [] if self.through is None else [self.through]
+        return StraightLines(torch.cat([with_slopes(self.companions), *slopes]), self.radius, self.ridge)
+
+
+def with_slopes(images: Tensor) -> Tensor:
+    """Images ``(c, y, x)``, then their slopes along y, then along x: ``(3 c, y, x)``, central differences."""
+    framed = functional.pad(images.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
+    along_y = (framed[:, 2:, 1:-1] - framed[:, :-2, 1:-1]) / 2
+    along_x = (framed[:, 1:-1, 2:] - framed[:, 1:-1, :-2]) / 2
+    return torch.cat([images, along_y, along_x])
 
 
 @dataclass(frozen=True, eq=False)

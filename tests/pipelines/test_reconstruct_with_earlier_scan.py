@@ -80,9 +80,9 @@ def test_several_scans_of_one_person_are_heard_together(reconstruct, earlier, sc
     path = write_nifti(replace(other, affine=affine), tmp_path / "other.nii.gz")
     seen = []
 
-    def spied(prior, companions):
+    def spied(prior, companions, through):
         seen.append(companions)
-        return CompanionPrior(prior, companions)
+        return CompanionPrior(prior, companions, through)
 
     monkeypatch.setattr("medinr.pipelines.earlier.CompanionPrior", spied)
     monkeypatch.setattr(Earlier, "trusted", lambda *_: None)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.prior.companion import CompanionPrior, StraightLines
+from medinr.prior.companion import CompanionPrior, StraightLines, with_slopes
 
 
 class Unchanged:
@@ -79,6 +79,43 @@ def test_a_window_is_solved_as_least_squares_with_a_ridge_would():
     assert float(lines.explain(image)[4, 4]) == pytest.approx(float(wanted), abs=1e-5)
 
 
+def blob(y: float, x: float) -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    return torch.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 50)
+
+
+def error(prior: CompanionPrior, image: torch.Tensor) -> float:
+    """RMS of what the companions cannot explain of an image."""
+    return float((prior._lines.explain(image) - image).square().mean().sqrt())
+
+
+def test_what_lies_half_a_pixel_away_is_still_explained():
+    image, away = blob(20, 19), blob(20.4, 18.5).unsqueeze(0)
+    assert error(CompanionPrior(Unchanged(), image.unsqueeze(0)), image) < 2e-3
+    assert error(CompanionPrior(Unchanged(), away), image) < 2.5e-3
+    # Without slopes, 0.012 where this was written.
+    assert float((StraightLines(away, 9, 0.01).explain(image) - image).square().mean().sqrt()) > 8e-3
+
+
+def test_what_lies_above_the_plane_is_explained_by_the_slope_through_it():
+    """A companion that is brighter above, and an image that is seen from a little higher here than there."""
+    generator = seeded(5)
+    companion, through = torch.rand(2, 1, 40, 40, generator=generator)
+    higher = torch.linspace(-0.3, 0.3, 40).expand(40, 40)
+    image = companion[0] + higher * through[0]
+    with_it, without = (CompanionPrior(Unchanged(), companion, part) for part in (through, None))
+    assert error(with_it, image) < 0.35 * error(without, image)
+
+
+def test_slopes_are_central_differences():
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(5.0), indexing="ij")
+    image, along_y, along_x = with_slopes((2 * rows + 3 * columns**2).unsqueeze(0))
+    torch.testing.assert_close(along_y[1:-1], torch.full((4, 5), 2.0))
+    torch.testing.assert_close(along_x[:, 1:-1], (6 * columns)[:, 1:-1])
+    assert float(along_y[0, 0]) == 1.0
+    torch.testing.assert_close(image, 2 * rows + 3 * columns**2)
+
+
 @pytest.mark.parametrize("phase", [0.0, 1.2])
 def test_noise_that_the_companion_does_not_have_is_taken_out_and_edges_stay(phase):
     image, level = steps(), 0.05
@@ -124,5 +161,7 @@ def test_misfits_are_refused():
         CompanionPrior(Unchanged(), torch.zeros(1, 4, 4, dtype=torch.complex64))
     with pytest.raises(ShapeError, match=r"\(40, 40\) pixels .* \(8, 8\)"):
         CompanionPrior(Unchanged(), steps().unsqueeze(0)).denoise(torch.zeros(8, 8), 0.1)
+    with pytest.raises(ShapeError, match=r"\(1, 40, 40\); got \(2, 40, 40\)"):
+        CompanionPrior(Unchanged(), steps().unsqueeze(0), steps().expand(2, -1, -1))
     with pytest.raises(ConfigError, match="trust and most above 0"):
         CompanionPrior(Unchanged(), steps().unsqueeze(0), trust=0.0)
