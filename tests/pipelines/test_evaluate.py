@@ -195,7 +195,7 @@ def test_nothing_to_evaluate(evaluate):
     assert found.code == 2
     assert "no scan in split 'test' for denoise" in found.err
     assert evaluate("--set", "contrasts=[T2]").code == 2
-    assert "There is no method 'BM4D'" in evaluate("--methods", "BM4D").err
+    assert "There is no method 'BM5D'" in evaluate("--methods", "BM5D").err
     assert "suits none of the methods FBP" in evaluate("--methods", "FBP").err
     assert "There is no task 'denoise_pet'" in evaluate("--tasks", "denoise_pet").err
 

@@ -93,8 +93,8 @@ def test_what_lies_half_a_pixel_away_is_still_explained():
     image, away = blob(20, 19), blob(20.4, 18.5).unsqueeze(0)
     assert error(CompanionPrior(Unchanged(), image.unsqueeze(0)), image) < 2e-3
     assert error(CompanionPrior(Unchanged(), away), image) < 2.5e-3
-    # Without slopes, 0.012 where this was written.
-    assert float((StraightLines(away, 9, 0.01).explain(image) - image).square().mean().sqrt()) > 8e-3
+    # Without slopes 0.0093 where this was written, with them 0.0014.
+    assert float((StraightLines(away, 6, 0.01).explain(image) - image).square().mean().sqrt()) > 8e-3
 
 
 def test_what_lies_above_the_plane_is_explained_by_the_slope_through_it():
