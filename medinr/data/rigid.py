@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform, binary_dilation, gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter, maximum_filter
 
 from medinr.errors import GeometryError
 from medinr.units import SIGMA_PER_FWHM
@@ -111,7 +111,7 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidMotion:
         When the two do not overlap.
     """
     tissue = _tissue(fixed)
-    points = _positions(fixed)[tissue]
+    points = _positions(fixed, tissue)
     centre = points.mean(axis=0)
     motions: list[Any] = [_euler(centre, shift) for shift in _starts(moving, fixed, centre)]
     for size in LEVELS_MM:
@@ -173,7 +173,7 @@ class _Pair:
     def __init__(self, moving: Volume, fixed: Volume, tissue: NDArray[np.bool_], size: float) -> None:
         mask = _thin(fixed.with_array(tissue.astype(np.float32)), size)
         self._size, self._volume = size, moving
-        self._points = _positions(mask)[mask.array > 0]
+        self._points = _positions(mask, mask.array > 0)
         self._fixed, self._moving = (_itk(_thin(_smooth(volume, size), size)) for volume in (fixed, moving))
         self._mask = _itk(mask, np.uint8)
         self._share = min(1.0, POINTS / max(1, len(self._points)))
@@ -221,11 +221,11 @@ def _starts(moving: Volume, fixed: Volume, centre: NDArray[np.float64]) -> list[
     """Shifts in mm to begin with."""
     normal = fixed.affine[:3, 2] / np.linalg.norm(fixed.affine[:3, 2])
     shifts = [height * normal for height in np.arange(-REACH_MM, REACH_MM + 1, HEIGHTS_MM)]
-    tissue, positions = _tissue(moving), _positions(moving)
-    step = max(1, round(HEIGHTS_MM / moving.spacing[2]))
-    for there, where in zip(tissue[::step], positions[::step], strict=True):
-        if there.any():
-            shifts.append(where[there].mean(axis=0) - centre)
+    tissue = _tissue(moving)
+    for height in range(0, len(tissue), max(1, round(HEIGHTS_MM / moving.spacing[2]))):
+        if tissue[height].any():
+            middle = [*np.argwhere(tissue[height]).mean(axis=0)[::-1], height]
+            shifts.append(moving.affine[:3, :3] @ middle + moving.affine[:3, 3] - centre)
     return shifts
 
 
@@ -281,14 +281,12 @@ def _tissue(volume: Volume) -> NDArray[np.bool_]:
     if not bright.any():
         raise GeometryError("There is nothing to register to: the image is 0 everywhere.")
     x, y = (max(1, round(MARGIN_MM / mm)) for mm in volume.spacing[:2])
-    return np.asarray(binary_dilation(bright, np.ones((1, 2 * y + 1, 2 * x + 1), dtype=np.bool_)))
+    return np.asarray(maximum_filter(bright, (1, 2 * y + 1, 2 * x + 1), mode="constant"))
 
 
-def _positions(volume: Volume) -> NDArray[np.float64]:
-    """RAS mm of every voxel, shape (z, y, x, 3)."""
-    z, y, x = np.meshgrid(*(np.arange(size) for size in volume.shape), indexing="ij")
-    index = np.stack([x, y, z], axis=-1)
-    return np.asarray(index @ volume.affine[:3, :3].T + volume.affine[:3, 3])
+def _positions(volume: Volume, there: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """RAS mm of the voxels where a mask is true, shape (n, 3)."""
+    return np.asarray(np.argwhere(there)[:, ::-1] @ volume.affine[:3, :3].T + volume.affine[:3, 3])
 
 
 def _inside(volume: Volume, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
