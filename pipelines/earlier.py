@@ -138,33 +138,29 @@ def hear_earlier(
     guide = settings.guide
     if settings.imitation.passes > 0:
         guide = replace(guide, iterations=min(guide.iterations, settings.joint_guide))
-    without: list[Prediction] = []
-    given: list[Prediction] = []
-    heard: tuple[CompanionPrior, ...] = ()
-    facts: list[dict[str, Any]] = []
-    for trials in _trials(len(problems), settings.seed):
-        without += _predictions(problems, trials, [prior] * len(trials), guide)
-        if not heard:
-            images = {position: shown.image for (position, _), shown in zip(trials, without, strict=True)}
-            seen = {k: exported(measurement, image * problems[k].scale) for k, image in images.items()}
-            found, facts = _registered(scans, measurement, seen)
-            heard = tuple(CompanionPrior(prior, *both) for both in found)
-        given += _predictions(problems, trials, [heard[position] for position, _ in trials], guide)
-        gains = [gain_db([one], [other]) for one, other in zip(without, given, strict=True)]
-        if min(gains) > CLEAR_GAIN_DB or max(gains) < 0:
-            break
+    first, further = _trials(len(problems), settings.seed)
+    without = _predictions(problems, first, [prior] * len(first), guide)
+    images = {position: shown.image for (position, _), shown in zip(first, without, strict=True)}
+    seen = {k: exported(measurement, image * problems[k].scale) for k, image in images.items()}
+    found, facts = _registered(scans, measurement, seen)
+    heard = tuple(CompanionPrior(prior, *both) for both in found)
+    given = _predictions(problems, first, [heard[position] for position, _ in first], guide)
+    gains = [gain_db([one], [other]) for one, other in zip(without, given, strict=True)]
+    if max(gains) >= 0 and min(gains) <= CLEAR_GAIN_DB:
+        without += _predictions(problems, further, [prior] * len(further), guide)
+        given += _predictions(problems, further, [heard[position] for position, _ in further], guide)
     gain = gain_db(without, given)
     used = gain > LEAST_GAIN_DB
     verdict = {"scans": facts, "held_out_gain_db": round(gain, 3), "trials": len(given), "used": used}
     return Earlier(heard if used else (prior,) * len(problems), verdict)
 
 
-def _trials(slices: int, seed: int) -> list[list[tuple[int, int]]]:
-    """Slices and seeds to try, in rounds: of a few slices with seeds of their own, first one each, then again."""
+def _trials(slices: int, seed: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Slices and seeds to try at first, two or more, and those to try where these disagree."""
     chosen = range(0, slices, math.ceil(slices / LOOKED_AT))
     trials = [(k, seed + turn) for turn in range(math.ceil(LOOKED_AT / len(chosen))) for k in chosen]
     first = max(2, len(chosen))
-    return [trials[:first], trials[first:]] if len(trials) > first else [trials]
+    return trials[:first], trials[first:]
 
 
 def _registered(

@@ -89,6 +89,10 @@ def _kinds(*kinds: str) -> Callable[[ReconstructConfig], bool]:
     return lambda config: config.task in kinds
 
 
+def _denoises(strength: str) -> Callable[[ReconstructConfig], bool]:
+    return lambda config: config.task == "denoise" and getattr(config.peer, strength) > 0
+
+
 def _own(config: ReconstructConfig) -> dict[str, Any]:
     return {"trunk": config.trunk, "fit": asdict(config.fit)}
 
@@ -116,20 +120,20 @@ METHODS: dict[str, Method] = {
         "non-local means (scikit-image)",
         by_nlm,
         _peer("nlm_strength"),
-        lambda config: config.task == "denoise" and config.peer.nlm_strength > 0,
+        _denoises("nlm_strength"),
     ),
     "BM3D": Method(
         "block matching and 3D filtering (the authors' package, non-commercial)",
         by_bm3d,
         _peer("bm3d_strength"),
-        lambda config: config.task == "denoise" and config.peer.bm3d_strength > 0,
+        _denoises("bm3d_strength"),
         needs="bm3d",
     ),
     "BM4D": Method(
         "the same on the stack of neighbouring slices, blocks for patches (the authors' package, non-commercial)",
         by_bm4d,
         _peer("bm3d_strength"),
-        lambda config: config.task == "denoise" and config.peer.bm3d_strength > 0,
+        _denoises("bm3d_strength"),
         needs="bm4d",
         stacked=True,
     ),

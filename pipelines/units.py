@@ -115,7 +115,7 @@ class Bench:
                 self._start_for(cell.modality),
                 self.folder / WORK / TAUGHT,
                 score if self.curves else None,
-                paths_beside(self.folder, unit.task, cell.scan),
+                paths_beside(self.folder, unit.task, cell.scan) if task.beside else (),
             )
             forget_peak()
             before = time.perf_counter()
