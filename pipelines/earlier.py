@@ -15,7 +15,7 @@ from medinr.pipelines.slices import exported
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medinr.data.rigid import register_rigid, resample_rigid
+from medinr.data.rigid import Resampler, register_rigid
 from medinr.errors import ConfigError
 from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
@@ -187,9 +187,9 @@ def _registered(
     ]
     companions = []
     for scan, matrix in zip(scans, matrices, strict=True):
+        ready = Resampler(scan, grid)
         below, image, above = (
-            torch.from_numpy(resample_rigid(scan, matrix, _raised(grid, height)))
-            for height in (-THROUGH_MM, 0.0, THROUGH_MM)
+            torch.from_numpy(ready.onto(_raised(grid, height), matrix)) for height in (-THROUGH_MM, 0.0, THROUGH_MM)
         )
         brightness = max(float(torch.quantile(image[known].flatten(), 0.99)), 1e-6)
         companions.append(torch.stack([image, (above - below) / 2], 1) / brightness)

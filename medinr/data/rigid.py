@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform, gaussian_filter, maximum_filter
+from scipy.ndimage import affine_transform, gaussian_filter, maximum_filter, spline_filter
 
 from medinr.errors import GeometryError
 from medinr.units import SIGMA_PER_FWHM
@@ -37,6 +37,9 @@ POINTS = 20_000
 #: Tissue is brighter than this share of the 99th percentile, or near to what is.
 TISSUE = 0.1
 MARGIN_MM = 5.0
+
+#: Voxels by which a scan is continued on all sides before splines are laid through it; they forget within that far.
+BEYOND = 12
 
 #: Share of the new scan's tissue that the earlier one must cover.
 LEAST_OVERLAP = 0.5
@@ -136,8 +139,8 @@ def register_rigid(moving: Volume, fixed: Volume) -> RigidMotion:
     )
 
 
-def resample_rigid(moving: Volume, matrix: Affine, fixed: Volume) -> NDArray[np.float32]:
-    """Bring a scan onto the grid of the one it was registered to.
+class Resampler:
+    """A scan made ready to be brought onto grids of the scan it was registered to, at any height.
 
     Cubic splines; where the grid is coarser in-plane, smoothed first so that nothing aliases (as in
     `medinr.data.grid.TrainingGridd`).
@@ -146,25 +149,40 @@ def resample_rigid(moving: Volume, matrix: Affine, fixed: Volume) -> NDArray[np.
     ----------
     moving : Volume
         Magnitude.
-    matrix : ndarray, shape (4, 4)
-        From RAS mm of the fixed scan to RAS mm of the moving one, see `RigidMotion`.
     fixed : Volume
-        Its grid counts.
-
-    Returns
-    -------
-    ndarray, shape (z, y, x)
-        Beyond the moving scan its nearest voxel: what is made of it must not be believed blindly.
+        Its pixel size counts.
     """
-    values = np.abs(moving.array).astype(np.float32)
-    coarse = min(fixed.spacing[:2])
-    wide = [SIGMA_PER_FWHM * math.sqrt(max((coarse / mm) ** 2 - 1, 0)) for mm in moving.spacing[:2]]
-    if any(wide):
-        values = gaussian_filter(values, (0, wide[1], wide[0]))
-    index = np.linalg.solve(moving.affine, matrix @ fixed.affine)
-    backwards = index[2::-1, 2::-1]  # arrays count (z, y, x)
-    found = affine_transform(values, backwards, index[2::-1, 3], fixed.shape, order=3, mode="nearest")
-    return np.asarray(found.clip(values.min(), values.max()), dtype=np.float32)
+
+    def __init__(self, moving: Volume, fixed: Volume) -> None:
+        values = np.abs(moving.array).astype(np.float32)
+        coarse = min(fixed.spacing[:2])
+        wide = [SIGMA_PER_FWHM * math.sqrt(max((coarse / mm) ** 2 - 1, 0)) for mm in moving.spacing[:2]]
+        if any(wide):
+            values = gaussian_filter(values, (0, wide[1], wide[0]))
+        self._affine, self._range = moving.affine, (values.min(), values.max())
+        self._splines = spline_filter(np.pad(values, BEYOND, "edge"), order=3, mode="nearest")
+
+    def onto(self, fixed: Volume, matrix: Affine) -> NDArray[np.float32]:
+        """Bring the scan onto a grid.
+
+        Parameters
+        ----------
+        fixed : Volume
+            Its grid counts.
+        matrix : ndarray, shape (4, 4)
+            From RAS mm of the fixed scan to RAS mm of the moving one, see `RigidMotion`.
+
+        Returns
+        -------
+        ndarray, shape (z, y, x)
+            Beyond the moving scan its nearest voxel: what is made of it must not be believed blindly.
+        """
+        index = np.linalg.solve(self._affine, matrix @ fixed.affine)
+        backwards, origin = index[2::-1, 2::-1], index[2::-1, 3] + BEYOND  # arrays count (z, y, x)
+        found = affine_transform(
+            self._splines, backwards, origin, fixed.shape, order=3, mode="nearest", prefilter=False
+        )
+        return np.asarray(found.clip(*self._range), dtype=np.float32)
 
 
 class _Pair:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medinr.data.rigid import register_rigid, resample_rigid
+from medinr.data.rigid import Resampler, register_rigid
 from medinr.errors import GeometryError
 from medinr.volume import Volume
 
@@ -47,14 +47,14 @@ def test_a_known_motion_is_found_to_half_a_millimetre(head, slices):
     assert miss(motion, truth, seen) < 0.5
     assert motion.degrees == pytest.approx(4.0, abs=0.5)
     assert motion.overlap > 0.9
-    again = resample_rigid(earlier, motion.matrix, seen)
+    again = Resampler(earlier, seen).onto(seen, motion.matrix)
     tissue = seen.array > 0.3
     assert np.abs(again - head.select(range(*slices.indices(24))).array)[tissue].mean() < 0.06
 
 
 def test_a_motion_of_nothing_leaves_every_voxel_where_it_is(head):
     motion = replace(register_rigid(head, head.select(range(10, 14))), matrix=np.eye(4))
-    np.testing.assert_allclose(resample_rigid(head, motion.matrix, head), head.array, atol=1e-5)
+    np.testing.assert_allclose(Resampler(head, head).onto(head, motion.matrix), head.array, atol=1e-5)
 
 
 def test_registering_repeats_to_the_last_digit(head):
