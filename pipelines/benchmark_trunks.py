@@ -22,10 +22,10 @@ from medinr.errors import ManifestError
 from medinr.evaluate.metrics import psnr
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk, TrunkSettings, random_head
-from medinr.inr.optimise import OptimiserSettings
 from medinr.inr.pretrain import PretrainSettings, pretrain
 from medinr.io.atomic import write_json
 from medinr.io.manifest import Manifest, read_manifest
+from medinr.optimise import OptimiserSettings
 from medinr.solve.imitate import ImitationSettings, best_head, imitate
 
 #: Field of view in mm.

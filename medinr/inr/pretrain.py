@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.inr.network import Trunk, TrunkSettings, random_head
-from medinr.inr.optimise import Optimiser, OptimiserSettings
 from medinr.inr.precision import PRECISIONS, Precision
 from medinr.inr.sweep import Layers, Sweep
+from medinr.optimise import Optimiser, OptimiserSettings
 from medinr.tensors import resume_tensors, write_tensors
 
 

@@ -57,6 +57,15 @@ class LocalDenoiser(nn.Module):
             # A denoiser starts close to the identity.
             layer.weight.mul_(0.01)
 
+    def inner_kernels(self) -> list[nn.Parameter]:
+        """Kernels from feature maps to feature maps."""
+        return list(self.parameters())[1:-1]
+
+    def outer_kernels(self) -> list[nn.Parameter]:
+        """The first, from the image and its noise level, and the last, to the image."""
+        kernels = list(self.parameters())
+        return [kernels[0], *kernels[1:][-1:]]
+
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Denoise.
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from medinr.errors import ConfigError, ShapeError
+from medinr.optimise import Optimiser, OptimiserSettings
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.tensors import resume_tensors, write_tensors
 
@@ -32,12 +33,15 @@ class PriorSettings:
         Further ones of a copy, on magnitudes of complex noise (Rician); 0 trains no copy.
     batch, patch : int
         Patches per step and their pixels per side.
-    rate : float
-        Peak step size of Adam; it decays along a cosine.
+    optimiser : OptimiserSettings
+        Muon moves the kernels between feature maps, each as a matrix of maps by neighbourhoods; Adam the outer two.
     lowest, highest : float
         Noise levels, drawn log-uniformly between them, for images scaled to about 0 to 1.
     coarser : float
         Half of the patches come from the scans shrunk by this factor, so that finer and coarser grids are known.
+    contrast : float
+        Half of the patches are raised to a power between ``exp(-contrast)`` and ``exp(contrast)``, so that other
+        contrasts than those of the scans are known; 0 leaves them as they are.
     seed : int
     checkpoint_every : int
         Steps between checkpoints.
@@ -48,10 +52,11 @@ class PriorSettings:
     magnitude_steps: int = 0
     batch: int = 16
     patch: int = 48
-    rate: float = 1e-3
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(muon_rate=0.01))
     lowest: float = 0.003
     highest: float = 0.3
     coarser: float = 0.65
+    contrast: float = 0.0
     seed: int = 0
     checkpoint_every: int = 200
     architecture: DenoiserSettings = field(default_factory=DenoiserSettings)
@@ -59,8 +64,10 @@ class PriorSettings:
     def __post_init__(self) -> None:
         if min(self.steps, self.magnitude_steps) < 0 or min(self.batch, self.patch, self.checkpoint_every) < 1:
             raise ConfigError("The prior's steps cannot be negative; batch, patch and checkpoint_every are 1 or more.")
-        if not 0 < self.lowest < self.highest or not 0 < self.coarser <= 1:
-            raise ConfigError("The prior wants 0 < lowest < highest and coarser from above 0 to 1.")
+        if not 0 < self.lowest < self.highest or not 0 < self.coarser <= 1 or self.contrast < 0:
+            raise ConfigError(
+                "The prior wants 0 < lowest < highest, coarser from above 0 to 1 and contrast of 0 or more."
+            )
 
     @property
     def all_steps(self) -> int:
@@ -144,6 +151,15 @@ def train_on_magnitudes(
     return _train(deepcopy(denoiser), settings.magnitude_steps, _rician, images, settings, following or Following())
 
 
+def recontrasted(patches: Tensor, contrast: float, generator: torch.Generator) -> Tensor:
+    """Raise half of the patches ``(n, y, x)`` to a power, each to its own."""
+    if contrast == 0:
+        return patches
+    logarithm = contrast * (2 * torch.rand(len(patches), 1, 1, generator=generator) - 1)
+    chosen = torch.rand(len(patches), 1, 1, generator=generator) < 0.5
+    return torch.where(chosen, patches.clamp_min(0.0) ** logarithm.exp(), patches)
+
+
 def _gaussian(clean: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
     return clean + level * torch.randn(clean.shape, generator=generator)
 
@@ -163,29 +179,39 @@ def _train(
     checkpoint, fingerprint = following.checkpoint, following.fingerprint
     pools = _pools(images, settings)
     denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    adam = torch.optim.Adam(denoiser.parameters(), lr=settings.rate)
-    first = 0
+    first_and_last, kernels = denoiser.outer_kernels(), denoiser.inner_kernels()
+    # They share their memory with the kernels: what moves one moves the other.
+    matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
+    optimiser = Optimiser(settings.optimiser, matrices, first_and_last)
+    done = 0
     if checkpoint is not None and checkpoint.is_file():
-        first = _resume(resume_tensors(checkpoint, fingerprint), denoiser, adam)
+        done = _resume(resume_tensors(checkpoint, fingerprint), denoiser, optimiser)
     spread = math.log(settings.highest / settings.lowest)
-    for step in range(first, steps):
+    for step in range(done, steps):
         # Seeded per step, so that a continued training draws what an uninterrupted one would.
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        clean = _patches(pools, settings, generator)
+        clean = recontrasted(_patches(pools, settings, generator), settings.contrast, generator)
         level = settings.lowest * torch.exp(spread * torch.rand(len(clean), generator=generator))
         noisy = spoil(clean, level.reshape(-1, 1, 1), generator)
         errors = (denoiser(noisy, level) - clean).square().mean(dim=(1, 2))
         loss = (errors / level).mean()
-        adam.zero_grad()
+        denoiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 0.5)
-        adam.param_groups[0]["lr"] = settings.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        adam.step()
+        for matrix, kernel in zip(matrices, kernels, strict=True):
+            assert kernel.grad is not None
+            matrix.grad = _as_matrix(kernel.grad)
+        optimiser.step(settings.optimiser.factor(step, steps))
         if following.progress is not None:
             following.progress(step + 1, float(10 * torch.log10(level.square() / errors.detach()).mean()))
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == steps):
-            write_tensors(checkpoint, _state(step + 1, denoiser, adam), {"fingerprint": fingerprint})
+            write_tensors(checkpoint, _state(step + 1, denoiser, optimiser), {"fingerprint": fingerprint})
     return denoiser.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """See a kernel ``(maps, maps before, 3, 3)`` as a matrix; a view where its layout is channels last."""
+    return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
 def _pools(images: Sequence[Tensor], settings: PriorSettings) -> list[list[Tensor]]:
@@ -203,20 +229,12 @@ def _pools(images: Sequence[Tensor], settings: PriorSettings) -> list[list[Tenso
     return pools
 
 
-def _state(step: int, denoiser: LocalDenoiser, adam: torch.optim.Adam) -> dict[str, Tensor]:
+def _state(step: int, denoiser: LocalDenoiser, optimiser: Optimiser) -> dict[str, Tensor]:
     tensors = {f"prior.{name}": value for name, value in denoiser.state_dict().items()}
-    for index, state in adam.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    return tensors | {"step": torch.tensor(step)}
+    return tensors | optimiser.state_tensors() | {"step": torch.tensor(step)}
 
 
-def _resume(tensors: dict[str, Tensor], denoiser: LocalDenoiser, adam: torch.optim.Adam) -> int:
+def _resume(tensors: dict[str, Tensor], denoiser: LocalDenoiser, optimiser: Optimiser) -> int:
     denoiser.load_state_dict({k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")})
-    full = adam.state_dict()
-    full["state"] = {}
-    for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, key = name.split(".")
-            full["state"].setdefault(int(index), {})[key] = value
-    adam.load_state_dict(full)
+    optimiser.load_state_tensors(tensors)
     return int(tensors["step"])

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from medinr.errors import ConfigError
 from medinr.inr.network import Trunk
-from medinr.inr.optimise import Optimiser, OptimiserSettings
+from medinr.optimise import Optimiser, OptimiserSettings
 from medinr.prior.local import ImagePrior
 from medinr.solve.imitate import ImitationSettings
 from medinr.solve.network_fit import NetworkFit, Split

@@ -9,8 +9,8 @@ import torch
 from medinr.errors import CheckpointError, ConfigError, GeometryError
 from medinr.inr import network
 from medinr.inr.network import BACKBONES, Trunk, TrunkSettings, omega_for_bandwidth, random_head
-from medinr.inr.optimise import Optimiser, OptimiserSettings
 from medinr.inr.pretrain import PretrainSettings, pretrain
+from medinr.optimise import Optimiser, OptimiserSettings
 from medinr.trunks.checkpoint import Checkpoint, TrunkCard, load_checkpoint, save_checkpoint
 
 

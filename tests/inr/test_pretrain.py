@@ -8,9 +8,9 @@ from medinr.errors import CheckpointError, ConfigError, ShapeError
 from medinr.inr import precision
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk, TrunkSettings, random_head
-from medinr.inr.optimise import Optimiser, OptimiserSettings
 from medinr.inr.pretrain import PretrainSettings, pretrain
 from medinr.inr.sweep import Sweep
+from medinr.optimise import Optimiser, OptimiserSettings
 
 TINY = TrunkSettings(width=16, depth=3, omega=10.0)
 FAST = OptimiserSettings(muon_rate=0.01, adam_rate=0.01)

@@ -1,11 +1,14 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional
 
 from medinr.errors import CheckpointError, ConfigError, ShapeError
+from medinr.optimise import OptimiserSettings
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.prior.local import PHASE_WINDOW, LocalPrior, smooth_phasor
-from medinr.prior.train import Following, PriorSettings, train_on_magnitudes, train_prior
+from medinr.prior.train import Following, PriorSettings, recontrasted, train_on_magnitudes, train_prior
 
 SMALL = PriorSettings(
     steps=12, magnitude_steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3)
@@ -171,6 +174,43 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(train_prior, tmp_path
         train_prior(discs(2), SMALL, Following(path, "b"))
 
 
+def test_muon_moves_every_inner_kernel_along_all_directions_alike() -> None:
+    settings = PriorSettings(
+        steps=1,
+        batch=4,
+        patch=16,
+        optimiser=OptimiserSettings(muon_rate=0.5, adam_rate=0.001),
+        architecture=DenoiserSettings(8, 4),
+    )
+    before, after = LocalDenoiser(settings.architecture, seeded()), train_prior(discs(2), settings)
+    for one, other in zip(before.inner_kernels(), after.inner_kernels(), strict=True):
+        singular = torch.linalg.svdvals((other - one).detach().flatten(1) / 0.5)
+        assert 0.6 < singular.median() < singular.max() < 1.3
+    for one, other in zip(before.outer_kernels(), after.outer_kernels(), strict=True):
+        assert 0 < (other - one).abs().max() <= 0.00101
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_outer_and_inner_kernels_are_all(layers: int) -> None:
+    denoiser = LocalDenoiser(DenoiserSettings(8, layers), seeded())
+    found = denoiser.outer_kernels() + denoiser.inner_kernels()
+    assert {id(kernel) for kernel in found} == {id(kernel) for kernel in denoiser.parameters()}
+    assert len(found) == layers
+
+
+def test_contrast_changes_half_of_the_patches_and_keeps_the_order_of_grey_values() -> None:
+    grey = torch.linspace(-0.1, 1.5, 64).reshape(1, 8, 8).expand(200, 8, 8)
+    changed = recontrasted(grey, 0.5, seeded())
+    same = (changed == grey).all(dim=(1, 2))
+    assert 70 < same.sum() < 130
+    others = changed[~same].flatten(1)
+    assert (others.diff(dim=1) >= 0).all()
+    # The power is what takes 1.5 where it is now.
+    powers = others[:, -1].log() / math.log(1.5)
+    assert 0.6 < powers.min() < 0.7 < 1.5 < powers.max() < 1.65
+    assert recontrasted(grey, 0.0, seeded()) is grey
+
+
 def test_patches_larger_than_every_slice_are_refused() -> None:
     with pytest.raises(ShapeError, match="patch of 64"):
         train_prior(discs(1), PriorSettings(patch=64))
@@ -180,6 +220,11 @@ def test_patches_larger_than_every_slice_are_refused() -> None:
 def test_steps_cannot_be_negative(steps: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="cannot be negative"):
         PriorSettings(**steps)
+
+
+def test_contrast_cannot_be_negative() -> None:
+    with pytest.raises(ConfigError, match="contrast of 0 or more"):
+        PriorSettings(contrast=-0.1)
 
 
 def test_levels_must_rise() -> None:

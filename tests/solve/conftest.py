@@ -10,6 +10,7 @@ from torch import Tensor
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.network import Trunk, TrunkSettings
 from medinr.inr.pretrain import PretrainSettings, pretrain
+from medinr.optimise import OptimiserSettings
 from medinr.prior.denoiser import DenoiserSettings
 from medinr.prior.local import LocalPrior
 from medinr.prior.train import PriorSettings, train_prior
@@ -54,5 +55,11 @@ def family() -> Family:
     points = plane_coordinates((SIZE, SIZE), (1.0, 1.0), SIZE / 2)
     architecture = TrunkSettings(width=64, depth=3, omega=10.0)
     trunk = pretrain(slices[:6], points, PretrainSettings(steps=120, architecture=architecture)).trunk
-    settings = PriorSettings(steps=200, batch=8, patch=20, rate=3e-3, architecture=DenoiserSettings(8, 4))
+    settings = PriorSettings(
+        steps=200,
+        batch=8,
+        patch=20,
+        optimiser=OptimiserSettings(muon_rate=0.02, adam_rate=3e-3),
+        architecture=DenoiserSettings(8, 4),
+    )
     return Family(trunk, LocalPrior(train_prior(list(slices[:6]), settings)), slices[6], slices[:6])

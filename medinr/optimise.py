@@ -14,6 +14,9 @@ from medinr.errors import CheckpointError, ConfigError
 OPTIMISERS = ("muon", "adam")
 SCHEDULES = ("cosine", "constant")
 
+#: Coefficients of x, x x^T x and (x x^T)^2 x.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
 
 @dataclass(frozen=True)
 class OptimiserSettings:
@@ -22,8 +25,8 @@ class OptimiserSettings:
     Attributes
     ----------
     kind : {"muon", "adam"}
-        ``"muon"``: orthogonalised momentum (Jordan et al. 2024; for coordinate networks arXiv 2512.14366) on
-        the square hidden matrices, Adam on everything else. ``"adam"``: Adam on everything.
+        ``"muon"``: orthogonalised momentum (`Muon`; for coordinate networks arXiv 2512.14366) on the hidden
+        matrices, Adam on everything else. ``"adam"``: Adam on everything.
     muon_rate, adam_rate : float
         Peak step sizes.
     momentum : float
@@ -66,6 +69,55 @@ class OptimiserSettings:
         return rise * (self.final + (1.0 - self.final) * fall)
 
 
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised: every direction of a matrix moves alike (Jordan et al. 2024).
+
+    As torch's own, step for step, but for the products, which are float32 here: torch's are bfloat16, and take fifty
+    times as long on processors that have no fast ones.
+
+    Parameters
+    ----------
+    matrices : sequence of Parameter
+        Each of shape (rows, columns).
+    lr : float
+        Step size; times ``sqrt(rows / columns)`` for tall matrices.
+    momentum : float
+        Nesterov's.
+    """
+
+    def __init__(self, matrices: Sequence[nn.Parameter], lr: float, momentum: float) -> None:
+        super().__init__(matrices, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move the matrices that have gradients."""
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if matrix.grad is None:
+                    continue
+                mean = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+                mean.lerp_(matrix.grad, 1 - group["momentum"])
+                direction = orthogonalised(matrix.grad.lerp(mean, group["momentum"]))
+                rows, columns = matrix.shape
+                matrix.sub_(direction, alpha=group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Bring all singular values of a matrix near 1, keeping its singular vectors.
+
+    Five steps of a Newton-Schulz iteration whose coefficients trade exactness for speed: singular values end between
+    about 0.7 and 1.2 (Jordan et al. 2024), which serves as well.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
 class Optimiser:
     """One or two torch optimisers stepped together.
 
@@ -73,7 +125,7 @@ class Optimiser:
     ----------
     settings : OptimiserSettings
     matrices : sequence of Parameter
-        Square hidden matrices.
+        Hidden matrices.
     others : sequence of Parameter
         Everything else that moves.
     """
@@ -84,9 +136,7 @@ class Optimiser:
         self.settings = settings
         self._parts: list[torch.optim.Optimizer] = []
         if settings.kind == "muon" and matrices:
-            self._parts.append(
-                torch.optim.Muon(list(matrices), lr=settings.muon_rate, momentum=settings.momentum, weight_decay=0.0)
-            )
+            self._parts.append(Muon(matrices, settings.muon_rate, settings.momentum))
             adam = list(others)
         else:
             adam = [*matrices, *others]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from medinr.errors import CheckpointError, ConfigError
 from medinr.inr.network import Trunk, TrunkSettings
-from medinr.inr.optimise import Optimiser, OptimiserSettings
+from medinr.optimise import Muon, Optimiser, OptimiserSettings
 
 
 def _trunk(seed: int = 0) -> Trunk:
@@ -42,6 +42,27 @@ def test_muon_orthogonalises_the_hidden_matrices_and_nothing_else(scale):
     for name in ("weights.0", "biases.0", "biases.1", "biases.2"):
         # The first step of Adam has the same length along every entry.
         torch.testing.assert_close(moves[name].abs(), torch.full_like(moves[name], 0.001), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8), (1, 7)])
+def test_muon_steps_as_torch_does_but_for_rounding(shape):
+    ours, theirs = nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.zeros(shape))
+    mine, reference = Muon([ours], 0.1, 0.9), torch.optim.Muon([theirs], lr=0.1, momentum=0.9, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(4):
+        ours.grad = theirs.grad = torch.randn(shape, generator=generator)
+        mine.step()
+        reference.step()
+    # torch multiplies bfloat16, eight bits of which are right.
+    assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_muon_leaves_alone_what_has_no_gradient_or_none_to_speak_of():
+    idle, flat = nn.Parameter(torch.ones(3, 5)), nn.Parameter(torch.ones(3, 5))
+    flat.grad = torch.zeros(3, 5)
+    Muon([idle, flat], 0.1, 0.9).step()
+    assert torch.equal(idle, torch.ones(3, 5))
+    assert torch.equal(flat, torch.ones(3, 5))
 
 
 def test_adam_alone_moves_hidden_matrices_entrywise():
