@@ -55,11 +55,7 @@ def family() -> Family:
     points = plane_coordinates((SIZE, SIZE), (1.0, 1.0), SIZE / 2)
     architecture = TrunkSettings(width=64, depth=3, omega=10.0)
     trunk = pretrain(slices[:6], points, PretrainSettings(steps=120, architecture=architecture)).trunk
-    settings = PriorSettings(
-        steps=200,
-        batch=8,
-        patch=20,
-        optimiser=OptimiserSettings(muon_rate=0.02, adam_rate=3e-3),
-        architecture=DenoiserSettings(8, 4),
-    )
+    # A modest prior: what companions and doubts are worth shows beside one that leaves something to be done.
+    adam = OptimiserSettings(kind="adam", adam_rate=3e-3)
+    settings = PriorSettings(steps=200, batch=8, patch=20, optimiser=adam, architecture=DenoiserSettings(8, 4))
     return Family(trunk, LocalPrior(train_prior(list(slices[:6]), settings)), slices[6], slices[:6])
