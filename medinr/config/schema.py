@@ -9,7 +9,7 @@ from medinr.data.simulate import SimulationSettings
 from medinr.errors import ConfigError
 from medinr.inr.pretrain import PretrainSettings
 from medinr.measurement import TASKS
-from medinr.prior.train import PriorSettings
+from medinr.prior.settings import PriorSettings
 from medinr.solve.fit import FitSettings
 from medinr.solve.uncertainty import UncertaintySettings
 
@@ -42,7 +42,8 @@ class PretrainConfig:
     training : PretrainSettings
         Of the trunk.
     prior : PriorSettings
-        Of the local prior, trained on slices of the same scans in their own grids.
+        Of the local prior, trained on slices of the same scans in their own grids, and of what it becomes: a copy for
+        magnitudes, a copy that hears companions.
     prior_slices_per_scan : int
     """
 
@@ -58,6 +59,13 @@ class PretrainConfig:
     training: PretrainSettings = field(default_factory=PretrainSettings)
     prior: PriorSettings = field(default_factory=PriorSettings)
     prior_slices_per_scan: int = 4
+
+    def __post_init__(self) -> None:
+        if self.modality != "MR" and self.prior.listener_steps > 0:
+            raise ConfigError(
+                f"prior.listener_steps is for MR, where earlier scans can be heard; modality is {self.modality}. "
+                "Set it to 0."
+            )
 
 
 @dataclass(frozen=True)

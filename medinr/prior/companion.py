@@ -13,6 +13,9 @@ say of each pixel is then mixed with what the local prior says, by how far the t
 with ``d^2`` the mean squared difference nearby and ``s`` the error the turn expects. ``s`` falls from turn to turn, so
 the companions have to agree ever more closely to be heard. ``most`` is what keeps new lesions: the first turns, which
 expect errors of any size, would have them explained away before the measurement could speak for them.
+
+Where the local prior has learned to listen (`medinr.prior.listener`), it is told what the lines make of the image and
+its answer takes the place of the mixture, down to errors of `HEARD_ABOVE`.
 """
 
 from __future__ import annotations
@@ -22,11 +25,15 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.prior.local import ImagePrior, smooth_phasor
+from medinr.prior.local import ImagePrior, LocalPrior, smooth_phasor
+from medinr.prior.straight_lines import RADIUS, RIDGE, Hints, StraightLines, lines_with_slopes
 from medinr.prior.windows import mean_nearby
+
+#: Turns that expect an error above this, of brightness 0 to 1, ask the listener; asked to the end, it leaves aliasing
+#: of the finest detail.
+HEARD_ABOVE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +63,8 @@ class CompanionPrior:
     prior: ImagePrior
     companions: Tensor
     through: Tensor | None = None
-    radius: int = 6
-    ridge: float = 0.01
+    radius: int = RADIUS
+    ridge: float = RIDGE
     trust: float = 1.0
     most: float = 0.06
     nearby: int = 2
@@ -87,6 +94,9 @@ class CompanionPrior:
     @torch.no_grad()
     def denoise(self, image: Tensor, level: float, turn: int = 0) -> Tensor:
         """Denoise an image ``(y, x)`` with both (see `medinr.prior.local.LocalPrior.denoise`)."""
+        self._require_grid(image)
+        if level > HEARD_ABOVE and isinstance(self.prior, LocalPrior) and self.prior.listener is not None:
+            return self.prior.hear(image, level, turn, self._hints.of)
         believed = self.prior.denoise(image, level, turn)
         difference, phase = self._difference(image, believed)
         return believed + self._weight(difference, level) * difference * phase
@@ -94,14 +104,17 @@ class CompanionPrior:
     @torch.no_grad()
     def trusted(self, image: Tensor, level: float) -> Tensor:
         """Weight of the companions at every pixel of an image, shape (y, x), 0 to 1."""
+        self._require_grid(image)
         return self._weight(self._difference(image, self.prior.denoise(image, level))[0], level)
 
-    def _difference(self, image: Tensor, believed: Tensor) -> tuple[Tensor, Tensor]:
-        """What the companions would change of what the prior believes, real, and the phase that it is seen in."""
+    def _require_grid(self, image: Tensor) -> None:
         if image.shape != self.companions.shape[1:]:
             raise ShapeError(
                 f"The companions have {tuple(self.companions.shape[1:])} pixels (y, x), the image {tuple(image.shape)}."
             )
+
+    def _difference(self, image: Tensor, believed: Tensor) -> tuple[Tensor, Tensor]:
+        """What the companions would change of what the prior believes, real, and the phase that it is seen in."""
         if not image.is_complex():
             return self._lines.explain(image) - believed, torch.ones_like(image)
         phase = smooth_phasor(believed)
@@ -114,58 +127,8 @@ class CompanionPrior:
 
     @cached_property
     def _lines(self) -> StraightLines:
-        slopes = [] if self.through is None else [self.through]
-        return StraightLines(torch.cat([with_slopes(self.companions), *slopes]), self.radius, self.ridge)
-
-
-def with_slopes(images: Tensor) -> Tensor:
-    """Images ``(c, y, x)``, then their slopes along y, then along x: ``(3 c, y, x)``, central differences."""
-    framed = functional.pad(images.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
-    along_y = (framed[:, 2:, 1:-1] - framed[:, :-2, 1:-1]) / 2
-    along_x = (framed[:, 1:-1, 2:] - framed[:, 1:-1, :-2]) / 2
-    return torch.cat([images, along_y, along_x])
-
-
-@dataclass(frozen=True, eq=False)
-class StraightLines:
-    """Windows in which images are explained as one straight line of companions each (guided filter).
-
-    Attributes
-    ----------
-    companions : Tensor, shape (c, y, x)
-        Real.
-    radius : int
-        Half a window in pixels; windows are cut off at the edge.
-    ridge : float
-        Companions that vary by less in a window explain its mean only.
-    """
-
-    companions: Tensor
-    radius: int
-    ridge: float
+        return lines_with_slopes(self.companions, self.through, self.radius, self.ridge)
 
     @cached_property
-    def _mean(self) -> Tensor:
-        return mean_nearby(self.companions, self.radius)
-
-    @cached_property
-    def _inverse(self) -> Tensor:
-        """Inverse covariance of the companions in every window, shape (c, c, y, x)."""
-        # In double precision: of a window without structure rounding would leave anything, of either sign.
-        exact = self.companions.double()
-        mean, products = (mean_nearby(part, self.radius) for part in (exact, exact * exact.unsqueeze(1)))
-        covariance = (products - mean * mean.unsqueeze(1)).permute(2, 3, 0, 1)
-        ridge = self.ridge**2 * torch.eye(len(exact), dtype=exact.dtype)
-        inverse: Tensor = torch.linalg.inv(covariance + ridge)
-        return inverse.permute(2, 3, 0, 1).to(self.companions).contiguous()
-
-    def explain(self, image: Tensor) -> Tensor:
-        """Explain an image, real, shape (y, x); returns the same shape."""
-        mean, products = mean_nearby(torch.cat([image.unsqueeze(0), self.companions * image]), self.radius).split(
-            [1, len(self.companions)]
-        )
-        slope = (self._inverse * (products - self._mean * mean)).sum(1)
-        offset = mean - (slope * self._mean).sum(0, keepdim=True)
-        lines = mean_nearby(torch.cat([slope, offset]), self.radius)
-        explained: Tensor = (lines[:-1] * self.companions).sum(0) + lines[-1]
-        return explained
+    def _hints(self) -> Hints:
+        return Hints(self._lines)

@@ -7,12 +7,17 @@ a denoiser for noise level ``s`` is the proximal map of what the scans have in c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from medinr.errors import ShapeError
+
+#: Spread of the kernels that a denoiser hears its first hints with, in units of those it sees the image with.
+FAINT = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,16 +30,19 @@ class DenoiserSettings:
         Feature maps per layer.
     layers : int
         3x3 convolutions; the receptive field is ``2 * layers + 1`` pixels wide.
+    hints : int
+        Further images that say something of what is to be found, each seen as its difference from the noisy one.
     """
 
     channels: int = 32
     layers: int = 8
+    hints: int = 0
 
 
 class LocalDenoiser(nn.Module):
-    """Residual network of 3x3 convolutions on an image and its noise level.
+    """Residual network of 3x3 convolutions on an image, its noise level and, if there are any, hints.
 
-    No layer has a bias, so the map is homogeneous, ``D(c x, c s) = c D(x, s)`` for ``c > 0``: one denoiser
+    No layer has a bias, so the map is homogeneous, ``D(c x, c s, c h) = c D(x, s, h)`` for ``c > 0``: one denoiser
     serves every intensity scale (Mohan et al., ICLR 2020).
 
     Parameters
@@ -47,7 +55,7 @@ class LocalDenoiser(nn.Module):
     def __init__(self, settings: DenoiserSettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.settings = settings
-        sizes = [2] + [settings.channels] * (settings.layers - 1) + [1]
+        sizes = [2 + settings.hints] + [settings.channels] * (settings.layers - 1) + [1]
         self.convolutions = nn.ModuleList()
         for fan_in, fan_out in pairwise(sizes):
             layer = nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="replicate", bias=False)
@@ -62,11 +70,11 @@ class LocalDenoiser(nn.Module):
         return list(self.parameters())[1:-1]
 
     def outer_kernels(self) -> list[nn.Parameter]:
-        """The first, from the image and its noise level, and the last, to the image."""
+        """The first, from the image, its noise level and hints, and the last, to the image."""
         kernels = list(self.parameters())
         return [kernels[0], *kernels[1:][-1:]]
 
-    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, images: Tensor, noise: Tensor, hints: Tensor | None = None) -> Tensor:
         """Denoise.
 
         Parameters
@@ -75,19 +83,36 @@ class LocalDenoiser(nn.Module):
             Real.
         noise : Tensor, shape (n,)
             Standard deviation of the noise in each image, in its own unit.
+        hints : Tensor, shape (n, hints, y, x), optional
+            In the unit of the images; wanted where the architecture has some.
 
         Returns
         -------
         Tensor, shape (n, y, x)
+
+        Raises
+        ------
+        ShapeError
+            When there are more or fewer hints than the architecture has.
         """
-        h = torch.stack([images, noise.reshape(-1, 1, 1).expand_as(images)], dim=1)
+        h = self._seen(images, noise, hints)
         for convolution in self.convolutions[:-1]:
             h = torch.relu(convolution(h))
         residual: Tensor = self.convolutions[-1](h)
         return images - residual.squeeze(1)
 
+    def _seen(self, images: Tensor, noise: Tensor, hints: Tensor | None) -> Tensor:
+        """Images, their levels and what hints say beyond them, ``(n, 2 + hints, y, x)``."""
+        given = 0 if hints is None else hints.shape[1]
+        if given != self.settings.hints:
+            raise ShapeError(f"This denoiser wants {self.settings.hints} hints (n, hints, y, x); got {given}.")
+        differences = () if hints is None else (hints - images.unsqueeze(1)).unbind(1)
+        return torch.stack([images, noise.reshape(-1, 1, 1).expand_as(images), *differences], dim=1)
+
     @torch.no_grad()
-    def infer(self, images: Tensor, noise: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    def infer(
+        self, images: Tensor, noise: Tensor, precision: torch.dtype = torch.float32, hints: Tensor | None = None
+    ) -> Tensor:
         """Denoise as `forward` does, to rounding, in less time and without gradients.
 
         Parameters
@@ -97,6 +122,7 @@ class LocalDenoiser(nn.Module):
         noise : Tensor, shape (n,)
         precision : torch.dtype
             In which the residual is computed; it is taken from the images in their own.
+        hints : Tensor, shape (n, hints, y, x), optional
 
         Returns
         -------
@@ -104,15 +130,27 @@ class LocalDenoiser(nn.Module):
         """
         layout = torch.channels_last
         weights = [weight.to(precision, memory_format=layout) for weight in self.parameters()]
-        stacked = torch.stack([images, noise.reshape(-1, 1, 1).expand_as(images)], dim=1)
         residuals = []
         # One at a time: a batch convolved at once takes longer per image, and the memory of all its feature maps.
-        for image in stacked.split(1):
+        for image in self._seen(images, noise, hints).split(1):
             h = functional.pad(image, (1, 1, 1, 1), mode="replicate").to(precision, memory_format=layout)
             for weight in weights[:-1]:
                 h = _with_edge_repeated(functional.conv2d(h, weight, padding=1).relu_())
             residuals.append(functional.conv2d(h, weights[-1]).squeeze(1))
         return images - torch.cat(residuals).to(images.dtype)
+
+
+def listening(denoiser: LocalDenoiser, hints: int, generator: torch.Generator) -> LocalDenoiser:
+    """Start a denoiser that is given hints from a trained one that is given none.
+
+    It has the other's weights, and small random ones for the hints: it begins with nearly the same answers.
+    """
+    listener = LocalDenoiser(replace(denoiser.settings, hints=hints), generator)
+    weights = denoiser.state_dict()
+    first = weights["convolutions.0.weight"]
+    faint = FAINT * first.std() * torch.randn(len(first), hints, *first.shape[2:], generator=generator)
+    listener.load_state_dict(weights | {"convolutions.0.weight": torch.cat([first, faint], dim=1)})
+    return listener
 
 
 def _with_edge_repeated(maps: Tensor) -> Tensor:

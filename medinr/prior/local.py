@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, Self
@@ -9,6 +10,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from medinr.errors import ConfigError
 from medinr.prior.denoiser import LocalDenoiser
 from medinr.prior.windows import averaging
 
@@ -44,11 +46,14 @@ class LocalPrior:
         hundredths of a decibel in a reconstruction.
     on_magnitudes : LocalDenoiser, optional
         The same for Rician noise.
+    listener : LocalDenoiser, optional
+        The same, given hints: what companions make of the noisy image (`medinr.prior.companion`).
     """
 
     denoiser: LocalDenoiser
     precision: torch.dtype = torch.float32
     on_magnitudes: LocalDenoiser | None = None
+    listener: LocalDenoiser | None = None
 
     def in_precision(self, precision: torch.dtype) -> LocalPrior:
         """Return the same with its convolutions in another precision."""
@@ -78,23 +83,68 @@ class LocalPrior:
         -------
         Tensor, shape (y, x)
         """
-        if not image.is_complex():
-            return self.denoise_all(image.unsqueeze(0), level, turn)[0]
-        phase = smooth_phasor(image)
-        upright = image * phase.conj()
-        parts = self.denoise_all(torch.stack([upright.real, upright.imag]), level, turn)
-        return torch.complex(parts[0], parts[1]) * phase
+        return _upright(image, lambda parts: self.denoise_all(parts, level, turn))
 
     @torch.no_grad()
     def denoise_all(self, images: Tensor, level: float, turn: int = 0) -> Tensor:
         """Denoise real images ``(n, y, x)``, each as `denoise` does one."""
+        return self._ask(self.denoiser, images, level, turn)
+
+    @torch.no_grad()
+    def hear(self, image: Tensor, level: float, turn: int, hint: Callable[[Tensor], Tensor]) -> Tensor:
+        """Denoise an image as `denoise` does, its real part, where anatomy lies, by the listener.
+
+        Parameters
+        ----------
+        image : Tensor, shape (y, x)
+        level : float
+        turn : int
+        hint : callable
+            Gives hints, shape (hints, y, x), on the real part, shape (y, x).
+
+        Returns
+        -------
+        Tensor, shape (y, x)
+
+        Raises
+        ------
+        ConfigError
+            When there is no listener.
+        """
+        listener = self.listener
+        if listener is None:
+            raise ConfigError("This prior has no listener. Choose a trunk that was trained with one.")
+
+        def denoise(parts: Tensor) -> Tensor:
+            heard = self._ask(listener, parts[:1], level, turn, hint(parts[0]).unsqueeze(0))
+            return heard if len(parts) == 1 else torch.cat([heard, self.denoise_all(parts[1:], level, turn)])
+
+        return _upright(image, denoise)
+
+    def _ask(
+        self, denoiser: LocalDenoiser, images: Tensor, level: float, turn: int, hints: Tensor | None = None
+    ) -> Tensor:
+        """Denoise real images ``(n, y, x)``, with hints ``(n, hints, y, x)``, in one of the turns of the grid."""
         quarters, flipped = turn % 4, turn // 4 % 2 == 1
-        turned = torch.rot90(images, quarters, (1, 2))
-        turned = turned.flip(2) if flipped else turned
+
+        def turned(maps: Tensor) -> Tensor:
+            maps = torch.rot90(maps, quarters, (-2, -1))
+            return (maps.flip(-1) if flipped else maps).contiguous()
+
         levels = torch.full((len(images),), level, dtype=images.dtype)
-        clean = self.denoiser.infer(turned.contiguous(), levels, self.precision)
+        clean = denoiser.infer(turned(images), levels, self.precision, None if hints is None else turned(hints))
         clean = clean.flip(2) if flipped else clean
         return torch.rot90(clean, -quarters, (1, 2))
+
+
+def _upright(image: Tensor, denoise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Denoise real and imaginary part ``(2, y, x)`` of an image turned by its smooth phase; a real image as it is."""
+    if not image.is_complex():
+        return denoise(image.unsqueeze(0))[0]
+    phase = smooth_phasor(image)
+    upright = image * phase.conj()
+    parts = denoise(torch.stack([upright.real, upright.imag]))
+    return torch.complex(parts[0], parts[1]) * phase
 
 
 def smooth_phasor(image: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from medinr.errors import CheckpointError
 from medinr.inr.network import Trunk, TrunkSettings
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.prior.local import LocalPrior
+from medinr.prior.straight_lines import HINTS
 from medinr.tensors import read_tensors, write_tensors
 
 FORMAT = "medinr-trunk-2"
@@ -39,7 +40,8 @@ class TrunkCard:
         Training grid (y, x) in pixels and its spacing in mm.
     architecture : TrunkSettings
     prior : DenoiserSettings or None
-        Architecture of the local prior trained on the same scans, if there is one.
+        Architecture of the local prior trained on the same scans, if there is one; a copy for magnitudes has the
+        same, one that listens has hints beside.
     subjects, scan_hashes, scans, licences : tuple of str
         Who and what it was trained on; an evaluation refuses them.
     settings : dict
@@ -83,7 +85,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``path`` (.safetensors) and its card (.json), each atomically; the weights' hash goes into the card."""
     tensors = {f"trunk.{name}": value for name, value in checkpoint.trunk.state_dict().items()}
     if checkpoint.prior is not None:
-        parts = {"prior": checkpoint.prior.denoiser, "magnitudes": checkpoint.prior.on_magnitudes}
+        prior = checkpoint.prior
+        parts = {"prior": prior.denoiser, "magnitudes": prior.on_magnitudes, "listener": prior.listener}
         for part, denoiser in parts.items():
             if denoiser is not None:
                 tensors |= {f"{part}.{name}": value for name, value in denoiser.state_dict().items()}
@@ -164,11 +167,12 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
     try:
         trunk.load_state_dict(_part(tensors, "trunk."))
         if card.prior is not None:
-            # Trunks of CT, and older ones, hold no denoiser for magnitudes.
-            magnitudes = _part(tensors, "magnitudes.")
+            # Trunks of CT, and older ones, hold no denoiser for magnitudes and none that listens.
+            magnitudes, listener = (_part(tensors, part) for part in ("magnitudes.", "listener."))
             prior = LocalPrior(
                 _denoiser(card.prior, _part(tensors, "prior.")),
                 on_magnitudes=_denoiser(card.prior, magnitudes) if magnitudes else None,
+                listener=_denoiser(replace(card.prior, hints=HINTS), listener) if listener else None,
             )
     except RuntimeError as error:
         raise CheckpointError(f"{path.name} does not fit the architecture on its card. Copy both again.") from error

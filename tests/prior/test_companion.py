@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.prior.companion import CompanionPrior, StraightLines, with_slopes
+from medinr.prior.companion import CompanionPrior
+from medinr.prior.straight_lines import StraightLines, with_slopes
 
 
 class Unchanged:

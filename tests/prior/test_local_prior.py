@@ -8,7 +8,9 @@ from medinr.errors import CheckpointError, ConfigError, ShapeError
 from medinr.optimise import OptimiserSettings
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.prior.local import PHASE_WINDOW, LocalPrior, smooth_phasor
-from medinr.prior.train import Following, PriorSettings, recontrasted, train_on_magnitudes, train_prior
+from medinr.prior.loop import Following
+from medinr.prior.settings import PriorSettings
+from medinr.prior.train import recontrasted, train_on_magnitudes, train_prior
 
 SMALL = PriorSettings(
     steps=12, magnitude_steps=12, batch=4, patch=16, checkpoint_every=4, architecture=DenoiserSettings(8, 3)

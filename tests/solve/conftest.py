@@ -13,7 +13,8 @@ from medinr.inr.pretrain import PretrainSettings, pretrain
 from medinr.optimise import OptimiserSettings
 from medinr.prior.denoiser import DenoiserSettings
 from medinr.prior.local import LocalPrior
-from medinr.prior.train import PriorSettings, train_prior
+from medinr.prior.settings import PriorSettings
+from medinr.prior.train import train_prior
 
 SIZE = 32
 

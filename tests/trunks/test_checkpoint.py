@@ -9,8 +9,9 @@ import torch
 
 from medinr.errors import CheckpointError
 from medinr.inr.network import Trunk, TrunkSettings
-from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
+from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser, listening
 from medinr.prior.local import LocalPrior
+from medinr.prior.straight_lines import HINTS
 from medinr.trunks.checkpoint import (
     Checkpoint,
     TrunkCard,
@@ -89,6 +90,27 @@ def test_a_denoiser_for_magnitudes_comes_back_too(tmp_path):
     assert _same(loaded.denoiser, saved.prior.denoiser)
     assert _same(loaded.on_magnitudes, saved.prior.on_magnitudes)
     assert not _same(loaded.on_magnitudes, loaded.denoiser)
+
+
+def test_a_denoiser_that_listens_comes_back_too(tmp_path):
+    plain = _checkpoint(magnitudes=True)
+    listener = listening(plain.prior.denoiser, HINTS, torch.Generator().manual_seed(1))
+    saved = replace(plain, prior=replace(plain.prior, listener=listener))
+    save_checkpoint(tmp_path / "tiny.safetensors", saved)
+    checkpoint = load_checkpoint(tmp_path / "tiny.safetensors")
+    assert checkpoint.card == CARD
+    for part in ("denoiser", "on_magnitudes", "listener"):
+        assert _same(getattr(checkpoint.prior, part), getattr(saved.prior, part))
+    assert checkpoint.prior.listener.settings == replace(DENOISER, hints=2)
+    save_checkpoint(tmp_path / "plain.safetensors", plain)
+    assert load_checkpoint(tmp_path / "plain.safetensors").prior.listener is None
+
+
+def test_cards_from_before_there_were_hints_are_read(path):
+    card = json.loads(path.with_suffix(".json").read_text())
+    del card["prior"]["hints"]
+    _edit_card(path, prior=card["prior"])
+    assert load_checkpoint(path).card == CARD
 
 
 def test_a_trunk_without_a_prior(tmp_path):

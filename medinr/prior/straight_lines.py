@@ -1,0 +1,103 @@
+"""Images explained window by window as straight lines of companions (guided filter: He, Sun & Tang, TPAMI 2013)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medinr.prior.windows import mean_nearby
+
+#: Half a window in pixels, and the variation under which a companion's structure counts as noise.
+RADIUS, RIDGE = 6, 0.01
+
+#: Half the narrow window of hints: it follows finer detail and keeps more noise.
+NARROW = 3
+
+#: Images that `Hints` gives.
+HINTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class StraightLines:
+    """Windows in which images are explained as one straight line of companions each (guided filter).
+
+    Attributes
+    ----------
+    companions : Tensor, shape (c, y, x)
+        Real.
+    radius : int
+        Half a window in pixels; windows are cut off at the edge.
+    ridge : float
+        Companions that vary by less in a window explain its mean only.
+    """
+
+    companions: Tensor
+    radius: int
+    ridge: float
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        return mean_nearby(self.companions, self.radius)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """Inverse covariance of the companions in every window, shape (c, c, y, x)."""
+        # In double precision: of a window without structure rounding would leave anything, of either sign.
+        exact = self.companions.double()
+        mean, products = (mean_nearby(part, self.radius) for part in (exact, exact * exact.unsqueeze(1)))
+        covariance = (products - mean * mean.unsqueeze(1)).permute(2, 3, 0, 1)
+        ridge = self.ridge**2 * torch.eye(len(exact), dtype=exact.dtype)
+        inverse: Tensor = torch.linalg.inv(covariance + ridge)
+        return inverse.permute(2, 3, 0, 1).to(self.companions).contiguous()
+
+    def explain(self, image: Tensor) -> Tensor:
+        """Explain an image, real, shape (y, x); returns the same shape."""
+        mean, products = mean_nearby(torch.cat([image.unsqueeze(0), self.companions * image]), self.radius).split(
+            [1, len(self.companions)]
+        )
+        slope = (self._inverse * (products - self._mean * mean)).sum(1)
+        offset = mean - (slope * self._mean).sum(0, keepdim=True)
+        lines = mean_nearby(torch.cat([slope, offset]), self.radius)
+        explained: Tensor = (lines[:-1] * self.companions).sum(0) + lines[-1]
+        return explained
+
+
+def lines_with_slopes(
+    companions: Tensor, through: Tensor | None, radius: int = RADIUS, ridge: float = RIDGE
+) -> StraightLines:
+    """Straight lines of companions ``(c, y, x)``, of their slopes in the plane and, where known, through it."""
+    slopes = [] if through is None else [through]
+    return StraightLines(torch.cat([with_slopes(companions), *slopes]), radius, ridge)
+
+
+def with_slopes(images: Tensor) -> Tensor:
+    """Images ``(c, y, x)``, then their slopes along y, then along x: ``(3 c, y, x)``, central differences."""
+    framed = functional.pad(images.unsqueeze(0), (1, 1, 1, 1), mode="replicate")[0]
+    along_y = (framed[:, 2:, 1:-1] - framed[:, :-2, 1:-1]) / 2
+    along_x = (framed[:, 1:-1, 2:] - framed[:, 1:-1, :-2]) / 2
+    return torch.cat([images, along_y, along_x])
+
+
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """What a denoiser that listens is told of a noisy image: what straight lines make of it in two windows.
+
+    Attributes
+    ----------
+    wide : StraightLines
+        The other is the same with a window of `NARROW`.
+    """
+
+    wide: StraightLines
+
+    @cached_property
+    def _narrow(self) -> StraightLines:
+        return replace(self.wide, radius=NARROW)
+
+    def of(self, image: Tensor) -> Tensor:
+        """Explain an image, real, shape (y, x), in both windows; returns shape (2, y, x)."""
+        return torch.stack([self.wide.explain(image), self._narrow.explain(image)])
