@@ -14,13 +14,19 @@ from medinr.pipelines.record import new_result, versions
 
 from medinr.config import PretrainConfig, find_manifest
 from medinr.data.dataset import ScannedSlices, TrainingSlices, load_scanned_slices, load_training_slices
+from medinr.data.exams import make_exams
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.pretrain import pretrain as train_trunk
-from medinr.io.manifest import read_manifest
+from medinr.io.manifest import Manifest, read_manifest
+from medinr.prior.listener import train_listener
 from medinr.prior.local import LocalPrior
-from medinr.prior.train import Following, train_on_magnitudes, train_prior
+from medinr.prior.loop import Following
+from medinr.prior.train import train_on_magnitudes, train_prior
 from medinr.solve.familiarity import surprise_range
 from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
+
+#: What is trained, one after another.
+PARTS = ("trunk", "prior", "magnitudes", "listener")
 
 UNITS = {"MR": "magnitude over its 99th percentile", "CT": "attenuation over that of water"}
 
@@ -34,7 +40,7 @@ def pretrain(
     progress: Callable[[int, tuple[float, ...]], None] | None = None,
     prior_progress: Callable[[int, float], None] | None = None,
 ) -> TrunkCard:
-    """Train a trunk and its local prior as a configuration says.
+    """Train a trunk and its local prior, with its copies, as a configuration says.
 
     Parameters
     ----------
@@ -49,14 +55,15 @@ def pretrain(
     progress : callable, optional
         Called after every step of the trunk with the steps done and the PSNR per head.
     prior_progress : callable, optional
-        Called after every step of the local prior with the steps done and its gain in dB.
+        Called after every step of the local prior and of its copies with the steps done, of all of them, and the
+        gain in dB.
 
     Returns
     -------
     TrunkCard
     """
     path = new_result(out, f"{config.name}.safetensors", overwrite)
-    unfinished = {part: out / f"{config.name}.{part}.checkpoint" for part in ("trunk", "prior", "magnitudes")}
+    unfinished = {part: out / f"{config.name}.{part}.checkpoint" for part in PARTS}
     if overwrite:
         for checkpoint in unfinished.values():
             checkpoint.unlink(missing_ok=True)
@@ -104,6 +111,10 @@ def pretrain(
             # Whether a reconstruction looks unlike these scans.
             "surprise": list(surprise_range(scanned.images, prior)),
         }
+        if config.prior.listener_steps > 0:
+            started = time.perf_counter()
+            prior, exams = _with_listener(prior, manifest, scanned, config, unfinished["listener"], prior_progress)
+            results |= {"listener_exams": exams, "listener_seconds": time.perf_counter() - started}
 
     def all_of(field: str) -> tuple[str, ...]:
         return tuple(sorted({value for part in seen for value in getattr(part, field)}))
@@ -142,9 +153,29 @@ def _train_prior(
     denoiser = train_prior(scanned.images, config.prior, following)
     if config.prior.magnitude_steps == 0:
         return LocalPrior(denoiser)
-    further = None if progress is None else lambda step, gain: progress(config.prior.steps + step, gain)
-    following = replace(following, checkpoint=checkpoints["magnitudes"], progress=further)
+    following = replace(following, checkpoint=checkpoints["magnitudes"], progress=_after(config.prior.steps, progress))
     return LocalPrior(denoiser, on_magnitudes=train_on_magnitudes(denoiser, scanned.images, config.prior, following))
+
+
+def _with_listener(
+    prior: LocalPrior,
+    manifest: Manifest,
+    scanned: ScannedSlices,
+    config: PretrainConfig,
+    checkpoint: Path,
+    progress: Callable[[int, float], None] | None,
+) -> tuple[LocalPrior, int]:
+    """Add a copy of a local prior that hears companions; also the number of exams it learned from."""
+    exams = make_exams(manifest, split=config.split, contrasts=config.contrasts or None, seed=config.prior.seed)
+    before = config.prior.steps + config.prior.magnitude_steps
+    following = Following(checkpoint, _fingerprint(config, scanned), _after(before, progress))
+    listener = train_listener(prior.denoiser, exams, config.prior, following)
+    return replace(prior, listener=listener), len(exams)
+
+
+def _after(steps: int, progress: Callable[[int, float], None] | None) -> Callable[[int, float], None] | None:
+    """Let a progress go on counting after so many steps."""
+    return None if progress is None else lambda step, gain: progress(steps + step, gain)
 
 
 def _fingerprint(config: PretrainConfig, slices: TrainingSlices | ScannedSlices) -> str:

@@ -30,6 +30,7 @@ training:
 prior:
   steps: 12
   magnitude_steps: 7
+  listener_steps: 8
   batch: 2
   patch: 12
   checkpoint_every: 5
@@ -85,27 +86,28 @@ def test_a_killed_training_ends_like_one_left_alone(medinr, config, tmp_path):
     one, two = (load_checkpoint(folder / "mine.safetensors") for folder in (whole, killed))
     assert two.card.results["psnr"] == pytest.approx(one.card.results["psnr"], abs=1e-4)
     assert min(one.card.results["psnr"]) > 15
-    for part in ("denoiser", "on_magnitudes"):
+    for part in ("denoiser", "on_magnitudes", "listener"):
         first, second = (getattr(checkpoint.prior, part).state_dict() for checkpoint in (one, two))
         for name, value in first.items():
             torch.testing.assert_close(second[name], value)
 
 
-def test_a_training_stopped_among_the_magnitudes_goes_on_there(config, tmp_path):
+@pytest.mark.parametrize(("last", "part"), [(12 + 6, "on_magnitudes"), (12 + 7 + 6, "listener")])
+def test_a_training_stopped_among_the_copies_goes_on_there(config, tmp_path, last, part):
     plan = load_config(PretrainConfig, config, ["training.steps=4"])
     whole, stopped = (tmp_path / name for name in ("whole", "stopped"))
     pretrain(plan, whole, near=tmp_path)
 
     def stop(step: int, gain: float) -> None:
-        if step == 12 + 6:
+        if step == last:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         pretrain(plan, stopped, near=tmp_path, prior_progress=stop)
     steps: list[int] = []
     pretrain(plan, stopped, near=tmp_path, prior_progress=lambda step, gain: steps.append(step))
-    assert steps == [18, 19]
-    one, two = (load_checkpoint(folder / "mine.safetensors").prior.on_magnitudes for folder in (whole, stopped))
+    assert steps == list(range(last, plan.prior.all_steps + 1))
+    one, two = (getattr(load_checkpoint(folder / "mine.safetensors").prior, part) for folder in (whole, stopped))
     for weight, other in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(weight, other)
     assert not list(stopped.glob("*.checkpoint"))
@@ -125,6 +127,8 @@ def test_the_card_says_what_the_trunk_has_seen(medinr, config, tmp_path):
     assert card.length_scale == pytest.approx(16 * 1.2 / 2)
     assert card.settings["training"]["steps"] == 4
     assert card.prior is not None
+    assert card.results["listener_exams"] == 2 * 4 * 2
+    assert card.results["listener_seconds"] > 0
     assert str(tmp_path) not in (tmp_path / "out" / "mine.json").read_text()
     shown = medinr("trunks", tmp_path / "out" / "mine.safetensors", "--debug")
     assert shown.code == 0
@@ -134,6 +138,25 @@ def test_the_card_says_what_the_trunk_has_seen(medinr, config, tmp_path):
 def test_a_trunk_without_a_prior(medinr, config, tmp_path):
     assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--set", "prior.steps=0", "--debug").code == 0
     assert load_checkpoint(tmp_path / "out" / "mine.safetensors").prior is None
+
+
+def test_a_prior_without_copies(medinr, config, tmp_path):
+    without = ("--set", "prior.magnitude_steps=0", "--set", "prior.listener_steps=0")
+    assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, *without, "--debug").code == 0
+    checkpoint = load_checkpoint(tmp_path / "out" / "mine.safetensors")
+    assert (checkpoint.prior.on_magnitudes, checkpoint.prior.listener) == (None, None)
+    assert "listener_exams" not in checkpoint.card.results
+
+
+def test_single_slices_are_enough(synthetic, config, tmp_path):
+    """Of two contrasts in one session."""
+    rows = []
+    for contrast in ("T1", "T2"):
+        path = write_nifti(synthetic.phantom((1, 20, 18)), tmp_path / f"{contrast}.nii.gz")
+        rows.append(ManifestRow(path.name, hash_scan(path), "s0", "a", "MR", contrast, "train", "CC0"))
+    write_manifest(Manifest(tuple(rows), tmp_path), tmp_path / "heads.csv", overwrite=True)
+    card = pretrain(load_config(PretrainConfig, config, ["training.steps=4"]), tmp_path / "out", near=tmp_path)
+    assert card.results["listener_exams"] == 4
 
 
 def test_a_finished_trunk_is_refused_and_replaced_when_asked(medinr, config, tmp_path):
@@ -170,6 +193,7 @@ def test_a_checkpoint_of_other_settings_is_refused(medinr, config, monkeypatch, 
         ("manifest=nowhere.csv", "No manifest 'nowhere.csv'"),
         ("training.architecture.widht=8", "Did you mean 'width'"),
         ("prior.patch=64", "smaller patch"),
+        ("modality=CT", "prior.listener_steps is for MR"),
     ],
 )
 def test_what_cannot_be_trained(medinr, config, tmp_path, change, words):
