@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ def _of_session(
         for position in range(count):
             number = usable[(2 * position + 1) * len(usable) // (2 * count)]
             scan.volume.select([number]).require_usable(scan.row.path)
-            target, body, slabs = _cut_to_body(_slabs(scan, number, brought))
+            target, body, slabs = _slabs(scan, number, brought)
             for variant in range(variants):
                 generator = np.random.default_rng([seed, int(scan.row.sha256[:12], 16), number, variant])
                 kind = (variant + position) % 3
@@ -148,25 +148,36 @@ def _found(moving: Volume, fixed: Volume) -> Affine | None:
         return None
 
 
-def _slabs(scan: _Scan, number: int, brought: Mapping[str, tuple[Resampler, Affine]]) -> list[Array]:
-    """Slices around a number ``(z, y, x)``, itself in the middle: of the scan, then of the others on its grid."""
-    reach = math.ceil((MOST + THROUGH_MM) / scan.volume.spacing[2] + 0.5) + BEYOND
-    last = scan.volume.shape[0] - 1
-    wanted = np.clip(np.arange(number - reach, number + reach + 1), 0, last)
-    there = scan.volume.select(range(wanted[0], wanted[-1] + 1))
-    slabs = [np.abs(there.array), *(resampler.onto(there, matrix) for resampler, matrix in brought.values())]
-    return [slab[wanted - wanted[0]].astype(np.float64) for slab in slabs]
+def _slabs(
+    scan: _Scan, number: int, brought: Mapping[str, tuple[Resampler, Affine]]
+) -> tuple[Array, NDArray[np.bool_], list[Array]]:
+    """A slice, scaled, where it is tissue, and slabs ``(z, y, x)`` around it, all cut to the body and a margin.
 
-
-def _cut_to_body(slabs: Sequence[Array]) -> tuple[Array, NDArray[np.bool_], list[Array]]:
-    """Middle of the first slab, scaled, where it is tissue, and the slabs, all cut to the body and a margin."""
-    middle = slabs[0][len(slabs[0]) // 2]
-    target = middle / _brightness(middle)
+    One slab is of the scan itself, then one of each other, on its grid; the slice is in the middle of each.
+    """
+    image = np.abs(scan.volume.array[number]).astype(np.float64)
+    target = image / _brightness(image)
     body = gaussian_filter(target, 2) > 0.1
-    there = np.argwhere(body if body.any() else np.ones_like(body))
+    rows, columns = _around(body)
+    reach = math.ceil((MOST + THROUGH_MM) / scan.volume.spacing[2] + 0.5) + BEYOND
+    wanted = np.clip(np.arange(number - reach, number + reach + 1), 0, scan.volume.shape[0] - 1)
+    there = _cropped(scan.volume.select(range(wanted[0], wanted[-1] + 1)), rows, columns)
+    slabs = [np.abs(there.array), *(resampler.onto(there, matrix) for resampler, matrix in brought.values())]
+    return target[rows, columns], body[rows, columns], [slab[wanted - wanted[0]].astype(np.float64) for slab in slabs]
+
+
+def _around(body: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the body and its margin; all of them where there is none."""
+    there = np.argwhere(body if body.any() else ~body)
     first, last = there.min(axis=0), there.max(axis=0)
     rows, columns = (slice(max(0, low - MARGIN), high + MARGIN + 1) for low, high in zip(first, last, strict=True))
-    return target[rows, columns], body[rows, columns], [slab[:, rows, columns] for slab in slabs]
+    return rows, columns
+
+
+def _cropped(volume: Volume, rows: slice, columns: slice) -> Volume:
+    affine = volume.affine.copy()
+    affine[:3, 3] += columns.start * affine[:3, 0] + rows.start * affine[:3, 1]
+    return replace(volume, array=volume.array[:, rows, columns], affine=affine)
 
 
 def _exam(

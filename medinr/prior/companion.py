@@ -14,8 +14,8 @@ with ``d^2`` the mean squared difference nearby and ``s`` the error the turn exp
 the companions have to agree ever more closely to be heard. ``most`` is what keeps new lesions: the first turns, which
 expect errors of any size, would have them explained away before the measurement could speak for them.
 
-Where the local prior has learned to listen (`medinr.prior.listener`), it is told what the lines make of the image and
-its answer takes the place of the mixture, down to errors of `HEARD_ABOVE`.
+Where the local prior has a copy that has learned to listen (`medinr.prior.listener`), it is told what the lines make of
+the image and its answer takes the place of the mixture, down to errors of `HEARD_ABOVE`.
 """
 
 from __future__ import annotations
