@@ -71,6 +71,7 @@ def make_exams(
     contrasts: Sequence[str] | None = None,
     per_scan: int = 5,
     variants: int = 2,
+    limit: int = 100,
     seed: int = 0,
 ) -> list[Exam]:
     """Make up earlier exams of a manifest's MR scans.
@@ -88,6 +89,9 @@ def make_exams(
         Slices of each scan, spread evenly over those its row names.
     variants : int
         Exams of each slice.
+    limit : int
+        Of many scans fewer slices each are taken, so that there are not many more exams than this in all: learning
+        from one keeps some 40 MB.
     seed : int
 
     Returns
@@ -105,6 +109,8 @@ def make_exams(
         sessions.setdefault((row.subject, row.session), []).append(row)
     if not sessions:
         raise ManifestError(f"No row of the manifest is {split} MR, so no exam can be made up.")
+    scans = sum(len(rows) for rows in sessions.values())
+    per_scan = max(1, min(per_scan, limit // (scans * variants)))
     return [exam for rows in sessions.values() for exam in _of_session(manifest, rows, per_scan, variants, seed)]
 
 
@@ -231,9 +237,8 @@ def _another_visit(slab: Array, thickness: float, displacement: Array, generator
     if thickness > THICK_MM:
         # Cut into slices in between, and looked at where it was: finer detail than slices hold is lost.
         moved = generator.uniform(-0.5, 0.5)
-        between = shift(
-            np.eye(len(slab)), (moved, 0), order=3, mode="nearest"
-        )  # what it does to each slice, as a matrix
+        # What it does to each slice, as a matrix.
+        between = shift(np.eye(len(slab)), (moved, 0), order=3, mode="nearest")
         slab, middle = np.tensordot(between, slab, axes=1), middle + moved
     level = generator.uniform(0, NOISE) * np.percentile(slab, 99)
     splines = spline_filter(slab + level * generator.standard_normal(slab.shape), order=3, mode="nearest")

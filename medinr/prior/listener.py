@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from medinr.errors import ShapeError
+from medinr.errors import ConfigError, ShapeError
 from medinr.prior.denoiser import LocalDenoiser, listening
 from medinr.prior.loop import Following, Patches, train
 from medinr.prior.settings import PriorSettings
@@ -71,7 +71,11 @@ def train_listener(
     ------
     ShapeError
         When no exam is as large as a patch.
+    ConfigError
+        When no noise level is high enough.
     """
+    if settings.highest <= LOWEST:
+        raise ConfigError(f"A listener learns from noise above {LOWEST}; prior.highest is {settings.highest}.")
     known = [
         (exam.target, Hints(lines_with_slopes(exam.companions, exam.through)))
         for exam in exams

@@ -146,3 +146,9 @@ def test_what_no_exam_can_be_made_of(head, tmp_path):
         make_exams(Manifest((), tmp_path))
     with pytest.raises(IntensityError, match="every voxel is zero"):
         make_exams(manifest(tmp_path, ("a", "T1", head.with_array(0 * head.array))))
+
+
+def test_of_many_scans_fewer_slices_are_taken(head, tmp_path):
+    three = manifest(tmp_path, *((session, "T1", head) for session in ("a", "b", "c")))
+    assert len(make_exams(three, per_scan=5, variants=1, limit=7)) == 3 * 2
+    assert len(make_exams(three, per_scan=5, variants=1, limit=1)) == 3

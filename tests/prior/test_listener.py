@@ -181,6 +181,11 @@ def test_exams_smaller_than_a_patch_are_refused():
         train_listener(lively(0), [exam(0)], replace(SMALL, patch=64))
 
 
+def test_noise_too_weak_for_turns_that_ask_is_refused():
+    with pytest.raises(ConfigError, match=r"above 0\.008; prior\.highest is 0\.006"):
+        train_listener(lively(0), [exam(0)], replace(SMALL, lowest=0.001, highest=0.006))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
