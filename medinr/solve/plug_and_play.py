@@ -4,8 +4,7 @@ Half-quadratic splitting with a falling noise level ``s`` (Zhang et al., DPIR, T
 
     ``v <- D(x, s)``,   ``x <- argmin 1/2 |A x - y|^2_P + strength / (2 s^2) |x - v|^2``
 
-The second step is linear and solved by conjugate gradients from ``v``; for noise that is not Gaussian the data
-term is its quadratic surrogate at the current image, renewed in every iteration.
+The second step is `medinr.solve.measurement_turn`.
 """
 
 from __future__ import annotations
@@ -20,11 +19,8 @@ from medinr.errors import ConfigError
 from medinr.inr.precision import PRECISIONS, has_fast_bfloat16
 from medinr.prior.local import ImagePrior
 from medinr.solve.direct import denoise_once
+from medinr.solve.measurement_turn import MeasurementTurn
 from medinr.solve.problem import Problem
-
-#: Conjugate gradients end when the gradient of the linear step has shrunk by this factor. Single-coil k-space,
-#: where ``A^H P A`` has one eigenvalue besides zero, is there after one step.
-TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,10 @@ class PlugAndPlaySettings:
         Weight of the prior step; 1 takes the denoiser at its word.
     inner : int
         Conjugate-gradient steps per iteration, at most.
+    precondition : float
+        Noise level below which these are preconditioned (`medinr.solve.preconditioner`), for projections, which a
+        fraction of the steps then solves; 0 never. Above it the prior pulls too little for that: few plain steps get
+        coarse structure right and leave fine noise alone, preconditioned ones do the opposite.
     precision : {"auto", "float32"}
         Of the prior's convolutions. ``"auto"``: bfloat16 where the device is fast at it; reconstructions then differ
         by a hundredth of a decibel, denoising by three.
@@ -58,6 +58,7 @@ class PlugAndPlaySettings:
     end: str = "measurement"
     strength: float = 1.0
     inner: int = 6
+    precondition: float = 0.0
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -66,6 +67,8 @@ class PlugAndPlaySettings:
                 "Plug-and-play wants iterations of 0 or more, inner of 1 or more, first, last and strength above 0; "
                 f"got {self.iterations}, {self.inner}, {self.first}, {self.last}, {self.strength}."
             )
+        if self.precondition < 0:
+            raise ConfigError(f"Plug-and-play wants precondition of 0 or more; got {self.precondition}.")
         if self.end not in ("measurement", "prior"):
             raise ConfigError(f"Plug-and-play ends with 'measurement' or 'prior'; got {self.end!r}.")
         if self.precision not in PRECISIONS:
@@ -76,90 +79,9 @@ class PlugAndPlaySettings:
         ratio = (min(self.last * pixel_noise, self.first) / self.first) ** (1 / max(1, self.iterations - 1))
         return [self.first * ratio**k for k in range(self.iterations)]
 
-
-def explain_residual(
-    problem: Problem, weight: Tensor, pull: float, residual: Tensor, iterations: int
-) -> tuple[Tensor, Tensor]:
-    """Find the change of the image that explains a residual: ``argmin |A d - residual|^2_weight + pull |d|^2``.
-
-    Conjugate gradients on the least-squares problem itself (CGLS; Björck, Elfving & Strakos 1998), so that what
-    stays unexplained comes with the change and nobody applies the operator again to know it.
-
-    Parameters
-    ----------
-    problem : Problem
-        For ``A`` and its adjoint.
-    weight : Tensor, shape of the data
-        Real, not negative.
-    pull : float
-        Above 0.
-    residual : Tensor, shape of the data
-    iterations : int
-        At most; it ends when the gradient has shrunk by `TOLERANCE`.
-
-    Returns
-    -------
-    change : Tensor, shape (y, x)
-        ``d``.
-    unexplained : Tensor, shape of the data
-        ``residual - A d``.
-    """
-    direction = slope = problem.adjoint(weight * residual)
-    change = torch.zeros_like(slope)
-    energy = _energy(slope)
-    floor = TOLERANCE**2 * float(energy)
-    for _ in range(iterations):
-        if float(energy) <= floor:
-            break
-        seen = problem.predict(direction)
-        step = energy / (_energy(seen, weight) + pull * _energy(direction))
-        change = change + step * direction
-        residual = residual - step * seen
-        slope = problem.adjoint(weight * residual) - pull * change
-        previous, energy = energy, _energy(slope)
-        direction = slope + (energy / previous) * direction
-    return change, residual
-
-
-def explain(
-    problem: Problem,
-    settings: PlugAndPlaySettings,
-    denoised: Tensor,
-    prediction: Tensor,
-    level: float,
-    use: Tensor | float = 1.0,
-) -> tuple[Tensor, Tensor]:
-    """The measurement's turn: the image near what the prior gave that explains it best.
-
-    Parameters
-    ----------
-    problem : Problem
-    settings : PlugAndPlaySettings
-    denoised : Tensor, shape (y, x)
-        In network units.
-    prediction : Tensor, shape of the data
-        What the image before would have given, for noise that is not Gaussian.
-    level : float
-        Noise level of the turn.
-    use : Tensor of bool, shape of the data, or 1
-        Measurements to use.
-
-    Returns
-    -------
-    image : Tensor, shape (y, x)
-    prediction : Tensor, shape of the data
-        What it would give.
-    """
-    target, precision = problem.noise.surrogate(prediction, problem.data)
-    residual = target - problem.predict(denoised)
-    pull = settings.strength / level**2
-    change, residual = explain_residual(problem, precision * use, pull, residual, settings.inner)
-    return denoised + change, target - residual
-
-
-def _energy(value: Tensor, weight: Tensor | float = 1.0) -> Tensor:
-    squared = value.real.square() + value.imag.square() if value.is_complex() else value.square()
-    return (weight * squared).sum()
+    def measurement_turn(self, problem: Problem, fitted: Tensor | None = None) -> MeasurementTurn:
+        """The measurement's side; ``fitted`` as in `plug_and_play`."""
+        return MeasurementTurn(problem, self.strength, self.inner, self.precondition, fitted)
 
 
 @torch.no_grad()
@@ -199,7 +121,7 @@ def plug_and_play(
         if observer is not None:
             observer(0, image)
         return image
-    use = torch.ones_like(problem.data, dtype=torch.bool) if fitted is None else fitted
+    measurement = settings.measurement_turn(problem, fitted)
     levels = settings.levels(problem.pixel_noise())
     if start is None:
         prediction = problem.data
@@ -208,7 +130,7 @@ def plug_and_play(
         prediction = problem.predict(start)
         denoised = prior.denoise(start, levels[0])
     for iteration, level in enumerate(levels):
-        x, prediction = explain(problem, settings, denoised, prediction, level, use)
+        x, prediction = measurement.explain(denoised, prediction, level)
         if observer is not None:
             observer(iteration, x)
         if settings.end == "prior" or iteration + 1 < len(levels):

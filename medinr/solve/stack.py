@@ -25,7 +25,6 @@ from medinr.prior.stack import denoise_planes, smooth_phasors
 from medinr.solve.direct import require_even_noise, without_bias
 from medinr.solve.fit import FitSettings
 from medinr.solve.network_fit import Split
-from medinr.solve.plug_and_play import explain
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
 
@@ -119,6 +118,7 @@ class Stack:
         self._priors = [prior.in_precision(torch.bfloat16) if fast else prior for prior in priors]
         self._across = across.in_precision(torch.bfloat16) if fast else across
         self._settings, self._guide = settings, guide
+        self._measurements = [guide.measurement_turn(problem) for problem in self._problems]
         self.scale = scale
         self._splits = [Split(one, torch.zeros_like(one.data, dtype=torch.bool)) for one in self._problems]
         self.planned = max(1, guide.iterations)
@@ -188,8 +188,8 @@ class Stack:
         self, denoised: Tensor, predictions: Sequence[Tensor], level: float, workers: Workers
     ) -> tuple[Tensor, list[Tensor]]:
         """Let each slice's measurement have its turn: images and what they would give."""
-        sides = list(zip(self._problems, denoised, predictions, strict=True))
-        found = workers.map(lambda side: explain(side[0], self._guide, side[1], side[2], level), sides)
+        sides = list(zip(self._measurements, denoised, predictions, strict=True))
+        found = workers.map(lambda side: side[0].explain(side[1], side[2], level), sides)
         return torch.stack([image for image, _ in found]), [seen for _, seen in found]
 
     def _looked_at(self, level: float, workers: Workers) -> Tensor:

@@ -11,7 +11,8 @@ from medinr.operators import (
     cartesian_mask,
     undersampled_fourier,
 )
-from medinr.solve.plug_and_play import TOLERANCE, PlugAndPlaySettings, explain_residual, plug_and_play
+from medinr.solve.measurement_turn import TOLERANCE, explain_residual
+from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
 from medinr.solve.problem import Problem
 
 
@@ -89,7 +90,7 @@ def exact_change(problem: Problem, weight: torch.Tensor, pull: float, residual: 
 
 @pytest.mark.parametrize("complex_image", [True, False])
 def test_the_linear_step_solves_its_normal_equations(complex_image: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medinr.solve.plug_and_play.TOLERANCE", 1e-10)
+    monkeypatch.setattr("medinr.solve.measurement_turn.TOLERANCE", 1e-10)
     problem = coils(complex_image)
     weight = torch.rand(problem.data.shape, generator=seeded(1), dtype=torch.float64)
     change, left = explain_residual(problem, weight, 0.7, problem.data, 200)
@@ -122,7 +123,7 @@ def test_where_all_is_measured_equally_well_one_step_is_enough() -> None:
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("complex_image", [True, False])
 def test_turns_are_those_of_the_formula(start: bool, complex_image: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medinr.solve.plug_and_play.TOLERANCE", 1e-10)
+    monkeypatch.setattr("medinr.solve.measurement_turn.TOLERANCE", 1e-10)
     problem, prior = coils(complex_image), HalvingPrior()
     settings = PlugAndPlaySettings(iterations=4, first=0.9, last=0.5, strength=0.3, inner=200)
     kind = torch.complex128 if complex_image else torch.float64
