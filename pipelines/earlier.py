@@ -21,6 +21,7 @@ from medinr.io.scan import read_scan
 from medinr.measurement import Measurement
 from medinr.prior.companion import CompanionPrior
 from medinr.prior.local import ImagePrior, LocalPrior
+from medinr.prior.straight_lines import THROUGH_MM
 from medinr.solve.contest import Prediction, gain_db, predict_held_out
 from medinr.solve.fit import FitSettings
 from medinr.solve.plug_and_play import PlugAndPlaySettings
@@ -36,9 +37,6 @@ LEAST_GAIN_DB = 0.75
 
 #: Where every one of the first trials gains more than this, or none gains at all, no further ones are made.
 CLEAR_GAIN_DB = 2 * LEAST_GAIN_DB
-
-#: How far above and below its plane a companion is looked at, to know its slope there, in mm.
-THROUGH_MM = 1.0
 
 #: Error, of brightness 0 to 1, at which a result says how much of the companions was believed.
 TRUST_AT = 0.05

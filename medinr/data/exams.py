@@ -21,6 +21,7 @@ from medinr.errors import GeometryError, ManifestError
 from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.scan import read_scan
 from medinr.prior.listener import Exam
+from medinr.prior.straight_lines import THROUGH_MM
 from medinr.volume import Affine, Volume
 
 Array = NDArray[np.float64]
@@ -32,9 +33,6 @@ STRENGTH = (0.3, 1.3)
 
 #: No displacement is larger than this, in pixels or mm.
 MOST = 2.0
-
-#: Above and below the plane a companion is looked at this far, in mm, to know its slope there.
-THROUGH_MM = 1.0
 
 #: Slices at least so thick, in mm, are cut anew somewhere between.
 THICK_MM = 2.0

@@ -14,6 +14,9 @@ from medinr.prior.windows import mean_nearby
 #: Half a window in pixels, and the variation under which a companion's structure counts as noise.
 RADIUS, RIDGE = 6, 0.01
 
+#: How far above and below its plane a companion is looked at, to know its slope there, in mm: in use as in training.
+THROUGH_MM = 1.0
+
 #: Half the narrow window of hints: it follows finer detail and keeps more noise.
 NARROW = 3
 

@@ -63,15 +63,17 @@ class MeasurementTurn:
         problem = self._problem
         target, precision = problem.noise.surrogate(prediction, problem.data)
         weight = precision if self._fitted is None else precision * self._fitted
-        preconditioned = level < self._below
-        if preconditioned and self._preconditioner is None:
-            # Later weights differ little, and with any of them the steps lead to the same image.
-            self._preconditioner = Preconditioner.measured(problem, weight)
+        preconditioner = self._measured_once(weight) if level < self._below else None
         residual = target - problem.predict(denoised)
         pull = self._strength / level**2
-        preconditioner = self._preconditioner if preconditioned else None
         change, residual = explain_residual(problem, weight, pull, residual, self._inner, preconditioner)
         return denoised + change, target - residual
+
+    def _measured_once(self, weight: Tensor) -> Preconditioner:
+        if self._preconditioner is None:
+            # Later weights differ little, and with any of them the steps lead to the same image.
+            self._preconditioner = Preconditioner.measured(self._problem, weight)
+        return self._preconditioner
 
 
 def explain_residual(
