@@ -23,6 +23,7 @@ from medinr.io.scan import read_scan
 from medinr.prior.listener import Exam
 from medinr.prior.straight_lines import THROUGH_MM
 from medinr.volume import Affine, Volume
+from medinr.workers import Workers
 
 Array = NDArray[np.float64]
 
@@ -109,7 +110,11 @@ def make_exams(
         raise ManifestError(f"No row of the manifest is {split} MR, so no exam can be made up.")
     scans = sum(len(rows) for rows in sessions.values())
     per_scan = max(1, min(per_scan, limit // (scans * variants)))
-    return [exam for rows in sessions.values() for exam in _of_session(manifest, rows, per_scan, variants, seed)]
+
+    def of_session(rows: Sequence[ManifestRow]) -> list[Exam]:
+        return list(_of_session(manifest, rows, per_scan, variants, seed))
+
+    return [exam for exams in Workers().map(of_session, [*sessions.values()]) for exam in exams]
 
 
 def _of_session(

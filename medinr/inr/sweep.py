@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from medinr.inr.network import Trunk
-from medinr.inr.workers import Workers
+from medinr.workers import Workers
 
 #: Points per piece: two layers of 256 features at once fit a core's second-level cache.
 PIECE = 1024

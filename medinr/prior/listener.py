@@ -17,14 +17,14 @@ from medinr.errors import ConfigError, ShapeError
 from medinr.prior.denoiser import LocalDenoiser, listening
 from medinr.prior.loop import Following, Patches, train
 from medinr.prior.settings import PriorSettings
-from medinr.prior.straight_lines import HINTS, Hints, lines_with_slopes
-from medinr.prior.train import cut_patch, recontrasted
+from medinr.prior.straight_lines import HINTS, RADIUS, Hints, Place, lines_with_slopes
+from medinr.prior.train import draw_number, draw_place, recontrasted, turned
 
 #: Least noise level it is trained for: in turns that expect less it is not asked (`medinr.prior.companion`).
 LOWEST = 0.008
 
-#: Exams that the patches of a step are cut from, each at a noise level of its own.
-EXAMS_AT_ONCE = 2
+#: Pixels around a patch that its hints depend on: two windows of the wide lines.
+AROUND = 2 * RADIUS
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +49,10 @@ class Exam:
 def train_listener(
     denoiser: LocalDenoiser, exams: Sequence[Exam], settings: PriorSettings, following: Following | None = None
 ) -> LocalDenoiser:
-    """Train a copy of a denoiser on noisy slices with hints, ``D(x + s n, s, h(x + s n)) ~ x``.
+    """Train a copy of a denoiser on noisy patches with hints, ``D(x + s n, s, h(x + s n)) ~ x``.
 
-    Noise is added to whole slices, as the windows of the hints are wider than many a patch is far from its edge; then
-    patches are cut. Loss as of `medinr.prior.train.train_prior`.
+    Each patch is of an exam and a noise level of its own, and its hints are those that the whole noisy slice would have
+    given. Loss as of `medinr.prior.train.train_prior`.
 
     Parameters
     ----------
@@ -87,22 +87,27 @@ def train_listener(
 
     def draw(generator: torch.Generator) -> Patches:
         parts: list[Tensor] = []
-        levels: list[Tensor] = []
-        each = math.ceil(settings.batch / EXAMS_AT_ONCE)
-        for _ in range(EXAMS_AT_ONCE):
-            target, hints = known[int(torch.randint(len(known), (1,), generator=generator))]
-            clean = recontrasted(target.unsqueeze(0), settings.contrast, generator)[0]
-            level = LOWEST * torch.exp(spread * torch.rand(1, generator=generator))
-            noisy = clean + level * torch.randn(clean.shape, generator=generator)
-            maps = torch.stack([clean, noisy, *hints.of(noisy)])
-            wanted = len(parts) + each
-            while len(parts) < wanted:
-                patch = cut_patch(maps, settings.patch, generator)
-                parts += [] if patch is None else [patch]
-            levels += [level.expand(each)]
+        levels = LOWEST * torch.exp(spread * torch.rand(settings.batch, generator=generator))
+        while len(parts) < settings.batch:
+            target, hints = known[draw_number(len(known), generator)]
+            place = draw_place(target, settings.patch, generator)
+            if place is not None:
+                wider, inside = _with_around(place)
+                clean = recontrasted(target[wider].unsqueeze(0), settings.contrast, generator)[0]
+                noisy = clean + levels[len(parts)] * torch.randn(clean.shape, generator=generator)
+                maps = torch.stack([clean, noisy, *hints.of(noisy, wider)])
+                parts.append(turned(maps[:, *inside], generator))
         clean, noisy, *rest = torch.stack(parts).unbind(1)
-        return Patches(clean, noisy, torch.cat(levels), torch.stack(rest, 1))
+        return Patches(clean, noisy, levels, torch.stack(rest, 1))
 
     listener = listening(denoiser, HINTS, torch.Generator().manual_seed(settings.seed))
     optimiser = replace(settings.optimiser, muon_rate=settings.listener_rate)
     return train(listener, settings.listener_steps, draw, replace(settings, optimiser=optimiser), following)
+
+
+def _with_around(place: Place) -> tuple[Place, Place]:
+    """A place and what lies `AROUND` it, cut off at the image's edge; and where in this the place lies."""
+    starts = [max(0, part.start - AROUND) for part in place]
+    y, x = (slice(start, part.stop + AROUND) for start, part in zip(starts, place, strict=True))
+    rows, columns = (slice(p.start - start, p.stop - start) for start, p in zip(starts, place, strict=True))
+    return (y, x), (rows, columns)

@@ -23,6 +23,11 @@ NARROW = 3
 #: Images that `Hints` gives.
 HINTS = 2
 
+#: Rows and columns of a grid.
+Place = tuple[slice, slice]
+
+EVERYWHERE: Place = (slice(None), slice(None))
+
 
 @dataclass(frozen=True, eq=False)
 class StraightLines:
@@ -57,15 +62,20 @@ class StraightLines:
         inverse: Tensor = torch.linalg.inv(covariance + ridge)
         return inverse.permute(2, 3, 0, 1).to(self.companions).contiguous()
 
-    def explain(self, image: Tensor) -> Tensor:
-        """Explain an image, real, shape (y, x); returns the same shape."""
-        mean, products = mean_nearby(torch.cat([image.unsqueeze(0), self.companions * image]), self.radius).split(
-            [1, len(self.companions)]
+    def explain(self, image: Tensor, place: Place = EVERYWHERE) -> Tensor:
+        """Explain an image, or what of it lies in a place, real, shape (y, x); returns the same shape.
+
+        What is nearer than ``2 radius`` to where the place ends and the image does not is not quite what the whole
+        would have given.
+        """
+        companions, its_mean, inverse = (part[..., *place] for part in (self.companions, self._mean, self._inverse))
+        mean, products = mean_nearby(torch.cat([image.unsqueeze(0), companions * image]), self.radius).split(
+            [1, len(companions)]
         )
-        slope = (self._inverse * (products - self._mean * mean)).sum(1)
-        offset = mean - (slope * self._mean).sum(0, keepdim=True)
+        slope = (inverse * (products - its_mean * mean)).sum(1)
+        offset = mean - (slope * its_mean).sum(0, keepdim=True)
         lines = mean_nearby(torch.cat([slope, offset]), self.radius)
-        explained: Tensor = (lines[:-1] * self.companions).sum(0) + lines[-1]
+        explained: Tensor = (lines[:-1] * companions).sum(0) + lines[-1]
         return explained
 
 
@@ -101,6 +111,17 @@ class Hints:
     def _narrow(self) -> StraightLines:
         return replace(self.wide, radius=NARROW)
 
-    def of(self, image: Tensor) -> Tensor:
-        """Explain an image, real, shape (y, x), in both windows; returns shape (2, y, x)."""
-        return torch.stack([self.wide.explain(image), self._narrow.explain(image)])
+    def of(self, image: Tensor, place: Place = EVERYWHERE) -> Tensor:
+        """Explain an image, or what of it lies in a place, in both windows (`StraightLines.explain`).
+
+        Parameters
+        ----------
+        image : Tensor, shape (y, x)
+            Real.
+        place : tuple of slices
+
+        Returns
+        -------
+        Tensor, shape (2, y, x)
+        """
+        return torch.stack([lines.explain(image, place) for lines in (self.wide, self._narrow)])

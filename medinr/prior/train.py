@@ -14,6 +14,7 @@ from medinr.errors import ShapeError
 from medinr.prior.denoiser import LocalDenoiser
 from medinr.prior.loop import Following, Patches, train
 from medinr.prior.settings import PriorSettings
+from medinr.prior.straight_lines import Place
 
 #: Patches darker than this on average are mostly air; four of five of them are drawn again.
 AIR, AIR_KEPT = 0.05, 0.2
@@ -23,26 +24,29 @@ def _patches(pools: Sequence[Sequence[Tensor]], settings: PriorSettings, generat
     """Draw patches ``(batch, patch, patch)``, turned and flipped at random."""
     chosen: list[Tensor] = []
     while len(chosen) < settings.batch:
-        pool = pools[_draw(len(pools), generator)]
-        patch = cut_patch(pool[_draw(len(pool), generator)].unsqueeze(0), settings.patch, generator)
-        chosen += [] if patch is None else [patch[0]]
+        pool = pools[draw_number(len(pools), generator)]
+        image = pool[draw_number(len(pool), generator)]
+        place = draw_place(image, settings.patch, generator)
+        chosen += [] if place is None else [turned(image[place], generator)]
     return torch.stack(chosen)
 
 
-def cut_patch(maps: Tensor, size: int, generator: torch.Generator) -> Tensor | None:
-    """Cut a patch ``(n, size, size)`` from ``(n, y, x)``, turned and flipped at random.
-
-    None where it is of air by the first of the maps, four times of five.
-    """
-    y, x = (_draw(max(1, length - size + 1), generator) for length in maps.shape[1:])
-    patch = maps[:, y : y + size, x : x + size]
-    if float(patch[0].mean()) < AIR and float(torch.rand(1, generator=generator)) > AIR_KEPT:
-        return None
-    turned = torch.rot90(patch, _draw(4, generator), (1, 2))
-    return turned.flip(1) if _draw(2, generator) else turned
+def draw_place(image: Tensor, size: int, generator: torch.Generator) -> Place | None:
+    """Draw where in an image ``(y, x)`` a patch lies; None where it is of air, four times of five."""
+    y, x = (draw_number(max(1, length - size + 1), generator) for length in image.shape)
+    place = slice(y, y + size), slice(x, x + size)
+    dark = float(image[place].mean()) < AIR
+    return None if dark and float(torch.rand(1, generator=generator)) > AIR_KEPT else place
 
 
-def _draw(count: int, generator: torch.Generator) -> int:
+def turned(maps: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn and flip maps ``(..., y, x)`` of a square at random."""
+    maps = torch.rot90(maps, draw_number(4, generator), (-2, -1))
+    return maps.flip(-2) if draw_number(2, generator) else maps
+
+
+def draw_number(count: int, generator: torch.Generator) -> int:
+    """Draw one of 0 to ``count - 1``."""
     return int(torch.randint(count, (1,), generator=generator))
 
 

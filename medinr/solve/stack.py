@@ -18,7 +18,6 @@ from torch import Tensor
 
 from medinr.errors import ShapeError
 from medinr.inr.precision import has_fast_bfloat16
-from medinr.inr.workers import Workers
 from medinr.operators import Rician
 from medinr.prior.local import TURNS, ImagePrior, LocalPrior
 from medinr.prior.stack import denoise_planes, smooth_phasors
@@ -27,6 +26,7 @@ from medinr.solve.fit import FitSettings
 from medinr.solve.network_fit import Split
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
+from medinr.workers import Workers
 
 #: Fewest slices that count as a stack: in fewer there is little to see across them.
 FEWEST = 4

@@ -3,7 +3,7 @@ import torch
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.prior.companion import CompanionPrior
-from medinr.prior.straight_lines import StraightLines, with_slopes
+from medinr.prior.straight_lines import EVERYWHERE, StraightLines, with_slopes
 
 
 class Unchanged:
@@ -106,6 +106,20 @@ def test_what_lies_above_the_plane_is_explained_by_the_slope_through_it():
     image = companion[0] + higher * through[0]
     with_it, without = (CompanionPrior(Unchanged(), companion, part) for part in (through, None))
     assert error(with_it, image) < 0.35 * error(without, image)
+
+
+@pytest.mark.parametrize("place", [(slice(0, 30), slice(9, 40)), (slice(12, 48), slice(20, 52)), EVERYWHERE])
+def test_in_a_place_an_image_is_explained_as_in_the_whole(place):
+    companions, image = torch.rand(2, 48, 52, generator=seeded(0)), torch.rand(48, 52, generator=seeded(1))
+    lines = StraightLines(companions, radius=2, ridge=0.01)
+    whole, part = lines.explain(image)[place], lines.explain(image[place], place)
+    # Where the place is cut and the image goes on, two windows are of something else.
+    near = [
+        slice(4 * bool(cut.start), None if cut.stop in (None, length) else -4)
+        for cut, length in zip(place, image.shape, strict=True)
+    ]
+    torch.testing.assert_close(part[*near], whole[*near], rtol=1e-4, atol=1e-5)
+    assert (part.shape == image.shape) or not torch.allclose(part, whole, rtol=1e-3, atol=1e-3)
 
 
 def test_slopes_are_central_differences():

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from medinr.errors import CheckpointError, ConfigError, ShapeError
+from medinr.errors import ConfigError, ShapeError
 from medinr.prior.companion import HEARD_ABOVE, CompanionPrior
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser, listening
 from medinr.prior.listener import Exam, train_listener
 from medinr.prior.local import LocalPrior
-from medinr.prior.loop import Following
 from medinr.prior.settings import PriorSettings
 from medinr.prior.straight_lines import HINTS, Hints, lines_with_slopes
 from medinr.prior.train import train_prior
@@ -147,33 +146,6 @@ def test_it_does_not_copy_what_companions_have_alone(trained):
         with_spot = CompanionPrior(trained, one.companions + 0.4 * spot, one.through).denoise(noisy, 0.05)
         without = CompanionPrior(trained, one.companions, one.through).denoise(noisy, 0.05)
         assert abs(float((with_spot - without)[spot > 0.5].mean())) < 0.15 * 0.4
-
-
-def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
-    exams = [exam(0), exam(1)]
-    plain = lively(0)
-    before = [weight.detach().clone() for weight in plain.parameters()]
-    whole = train_listener(plain, exams, SMALL)
-    for weight, was in zip(plain.parameters(), before, strict=True):
-        assert torch.equal(weight, was)
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(step: int, gain: float) -> None:
-        if step == 7:
-            raise StoppedError
-
-    path = tmp_path / "listener.checkpoint"
-    with pytest.raises(StoppedError):
-        train_listener(plain, exams, SMALL, Following(path, "a", stop))
-    steps = []
-    again = train_listener(plain, exams, SMALL, Following(path, "a", lambda step, gain: steps.append(step)))
-    assert steps == [5, 6, 7, 8, 9, 10]
-    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
-        assert torch.equal(one, other)
-    with pytest.raises(CheckpointError, match="other settings or other scans"):
-        train_listener(plain, exams, SMALL, Following(path, "b"))
 
 
 def test_exams_smaller_than_a_patch_are_refused():

@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from medinr.errors import CheckpointError, ConfigError, ShapeError
+from medinr.errors import ConfigError, ShapeError
 from medinr.optimise import OptimiserSettings
 from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.prior.local import PHASE_WINDOW, LocalPrior, smooth_phasor
-from medinr.prior.loop import Following
 from medinr.prior.settings import PriorSettings
 from medinr.prior.train import recontrasted, train_on_magnitudes, train_prior
 
@@ -147,33 +146,6 @@ def test_on_magnitudes_it_learns_that_noise_lifts_air() -> None:
     assert told[clean == 0].mean().abs() < 0.25 * untold[clean == 0].mean()
     assert (told - clean).square().mean() < 0.5 * (untold - clean).square().mean()
     assert prior.for_magnitudes().for_magnitudes() is None
-
-
-def train_from_scratch_on_magnitudes(images: list[torch.Tensor], settings: PriorSettings, *following) -> LocalDenoiser:
-    return train_on_magnitudes(LocalDenoiser(settings.architecture, seeded()), images, settings, *following)
-
-
-@pytest.mark.parametrize("train_prior", [train_prior, train_from_scratch_on_magnitudes], ids=["gaussian", "rician"])
-def test_interrupted_training_ends_as_an_uninterrupted_one(train_prior, tmp_path) -> None:
-    whole = train_prior(discs(2), SMALL)
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(step: int, gain: float) -> None:
-        if step == 7:
-            raise StoppedError
-
-    path = tmp_path / "prior.checkpoint"
-    with pytest.raises(StoppedError):
-        train_prior(discs(2), SMALL, Following(path, "a", stop))
-    steps = []
-    again = train_prior(discs(2), SMALL, Following(path, "a", lambda step, gain: steps.append(step)))
-    assert steps[0] == 5
-    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
-        assert torch.equal(one, other)
-    with pytest.raises(CheckpointError, match="other settings or other scans"):
-        train_prior(discs(2), SMALL, Following(path, "b"))
 
 
 def test_muon_moves_every_inner_kernel_along_all_directions_alike() -> None:

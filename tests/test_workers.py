@@ -5,7 +5,7 @@ import torch
 
 from medinr.inr.network import Trunk, TrunkSettings, random_head
 from medinr.inr.sweep import PIECE, Layers, Sweep
-from medinr.inr.workers import Workers
+from medinr.workers import Workers
 
 
 @pytest.fixture(params=[1, 2, 3])
