@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -79,17 +80,24 @@ class RigidMotion:
         }
 
 
+#: Numbers of threads that registrations found, one for each that runs: the last to end leaves what the first found.
+_FOUND: list[int] = []
+_FOUND_LOCK = threading.Lock()
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Sums in one order, so that a registration repeats to the last digit; ITK's metrics know a global number only."""
-    import SimpleITK
+    from SimpleITK import ProcessObject
 
-    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    with _FOUND_LOCK:
+        _FOUND.append(ProcessObject.GetGlobalDefaultNumberOfThreads())
+        ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
         yield
     finally:
-        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+        with _FOUND_LOCK:
+            ProcessObject.SetGlobalDefaultNumberOfThreads(_FOUND.pop())
 
 
 @_one_thread()

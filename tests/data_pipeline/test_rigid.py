@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,22 @@ def test_registering_repeats_to_the_last_digit(head):
     earlier, seen = moved(head, (2.0, 1.0, 3.0), 2.0), head.select([11, 12])
     first, second = (register_rigid(earlier, seen) for _ in range(2))
     np.testing.assert_array_equal(first.matrix, second.matrix)
+
+
+def test_two_at_once_are_as_one_alone_and_leave_the_number_of_threads(head):
+    from SimpleITK import ProcessObject
+
+    earlier, seen = moved(head, (2.0, 1.0, 3.0), 2.0), [head.select(range(*ends)) for ends in ((11, 13), (8, 16))]
+    alone = [register_rigid(earlier, each).matrix for each in seen]
+    before = ProcessObject.GetGlobalDefaultNumberOfThreads()
+    ProcessObject.SetGlobalDefaultNumberOfThreads(3)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(lambda each: register_rigid(earlier, each).matrix, seen))
+        assert ProcessObject.GetGlobalDefaultNumberOfThreads() == 3
+    finally:
+        ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    np.testing.assert_array_equal(together, alone)
 
 
 def test_a_scanner_position_far_away_does_not_matter(head):
