@@ -33,24 +33,33 @@ class MeasurementTurn:
         Noise level below which a `Preconditioner` is used; measured when first wanted.
     fitted : Tensor of bool, shape of the data, optional
         Measurements to use; all by default.
+    stands_for : float
+        Measurements that each of these stands for, where the problem is a part of another.
     """
 
     def __init__(
-        self, problem: Problem, strength: float, inner: int, precondition: float, fitted: Tensor | None = None
+        self,
+        problem: Problem,
+        strength: float,
+        inner: int,
+        precondition: float,
+        fitted: Tensor | None = None,
+        stands_for: float = 1.0,
     ) -> None:
-        self._problem, self._strength, self._inner, self._fitted = problem, strength, inner, fitted
-        self._below = precondition
+        self.problem = problem
+        self._strength, self._inner, self._fitted = strength, inner, fitted
+        self._below, self._stands_for = precondition, stands_for
         self._preconditioner: Preconditioner | None = None
 
-    def explain(self, denoised: Tensor, prediction: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    def explain(self, denoised: Tensor, prediction: Tensor | None, level: float) -> tuple[Tensor, Tensor]:
         """Take a turn.
 
         Parameters
         ----------
         denoised : Tensor, shape (y, x)
             ``v``, in network units.
-        prediction : Tensor, shape of the data
-            What the image before would have given, for noise that is not Gaussian.
+        prediction : Tensor, shape of the data, optional
+            What the image before would have given, for noise that is not Gaussian; that of ``v`` where it is not known.
         level : float
             Noise level ``s`` of the turn.
 
@@ -60,11 +69,13 @@ class MeasurementTurn:
         prediction : Tensor, shape of the data
             What it would give.
         """
-        problem = self._problem
-        target, precision = problem.noise.surrogate(prediction, problem.data)
-        weight = precision if self._fitted is None else precision * self._fitted
+        problem = self.problem
+        predicted = problem.predict(denoised)
+        target, precision = problem.noise.surrogate(predicted if prediction is None else prediction, problem.data)
+        weight = precision if self._stands_for == 1 else self._stands_for * precision
+        weight = weight if self._fitted is None else weight * self._fitted
         preconditioner = self._measured_once(weight) if level < self._below else None
-        residual = target - problem.predict(denoised)
+        residual = target - predicted
         pull = self._strength / level**2
         change, residual = explain_residual(problem, weight, pull, residual, self._inner, preconditioner)
         return denoised + change, target - residual
@@ -72,7 +83,7 @@ class MeasurementTurn:
     def _measured_once(self, weight: Tensor) -> Preconditioner:
         if self._preconditioner is None:
             # Later weights differ little, and with any of them the steps lead to the same image.
-            self._preconditioner = Preconditioner.measured(self._problem, weight)
+            self._preconditioner = Preconditioner.measured(self.problem, weight)
         return self._preconditioner
 
 

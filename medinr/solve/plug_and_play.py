@@ -47,6 +47,11 @@ class PlugAndPlaySettings:
         Noise level below which these are preconditioned (`medinr.solve.preconditioner`), for projections, which a
         fraction of the steps then solves; 0 never. Above it the prior pulls too little for that: few plain steps get
         coarse structure right and leave fine noise alone, preconditioned ones do the opposite.
+    views : int
+        Views of a projection that are heard in a turn, another part of them in each, where there are twice as many or
+        more; 0: all.
+    all_views : int
+        Turns at the end that hear all.
     precision : {"auto", "float32"}
         Of the prior's convolutions. ``"auto"``: bfloat16 where the device is fast at it; reconstructions then differ
         by a hundredth of a decibel, denoising by three.
@@ -59,6 +64,8 @@ class PlugAndPlaySettings:
     strength: float = 1.0
     inner: int = 6
     precondition: float = 0.0
+    views: int = 0
+    all_views: int = 12
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -69,6 +76,11 @@ class PlugAndPlaySettings:
             )
         if self.precondition < 0:
             raise ConfigError(f"Plug-and-play wants precondition of 0 or more; got {self.precondition}.")
+        if self.views < 0 or self.all_views < 1:
+            raise ConfigError(
+                "Plug-and-play wants views of 0 or more and all_views of 1 or more; got "
+                f"{self.views}, {self.all_views}."
+            )
         if self.end not in ("measurement", "prior"):
             raise ConfigError(f"Plug-and-play ends with 'measurement' or 'prior'; got {self.end!r}.")
         if self.precision not in PRECISIONS:
@@ -79,9 +91,23 @@ class PlugAndPlaySettings:
         ratio = (min(self.last * pixel_noise, self.first) / self.first) ** (1 / max(1, self.iterations - 1))
         return [self.first * ratio**k for k in range(self.iterations)]
 
-    def measurement_turn(self, problem: Problem, fitted: Tensor | None = None) -> MeasurementTurn:
+    def measurement_turn(
+        self, problem: Problem, fitted: Tensor | None = None, stands_for: float = 1.0
+    ) -> MeasurementTurn:
         """The measurement's side; ``fitted`` as in `plug_and_play`."""
-        return MeasurementTurn(problem, self.strength, self.inner, self.precondition, fitted)
+        return MeasurementTurn(problem, self.strength, self.inner, self.precondition, fitted, stands_for)
+
+    def measurement_turns(self, problem: Problem, fitted: Tensor | None = None) -> list[MeasurementTurn]:
+        """The measurement's side of each iteration."""
+        whole = self.measurement_turn(problem, fitted)
+        parts = [
+            self.measurement_turn(part, None if fitted is None else fitted[at], len(problem.data) / len(at))
+            for part, at in (problem.in_subsets(self.views) if self.views else [])
+        ]
+        if not parts:
+            return [whole] * self.iterations
+        early = max(0, self.iterations - self.all_views)
+        return [parts[turn % len(parts)] for turn in range(early)] + [whole] * (self.iterations - early)
 
 
 @torch.no_grad()
@@ -121,7 +147,6 @@ def plug_and_play(
         if observer is not None:
             observer(0, image)
         return image
-    measurement = settings.measurement_turn(problem, fitted)
     levels = settings.levels(problem.pixel_noise())
     if start is None:
         prediction = problem.data
@@ -129,8 +154,11 @@ def plug_and_play(
     else:
         prediction = problem.predict(start)
         denoised = prior.denoise(start, levels[0])
-    for iteration, level in enumerate(levels):
-        x, prediction = measurement.explain(denoised, prediction, level)
+    predicted = problem
+    for iteration, (level, turn) in enumerate(zip(levels, settings.measurement_turns(problem, fitted), strict=True)):
+        # A prediction of other views is of no use.
+        x, prediction = turn.explain(denoised, prediction if turn.problem is predicted else None, level)
+        predicted = turn.problem
         if observer is not None:
             observer(iteration, x)
         if settings.end == "prior" or iteration + 1 < len(levels):

@@ -64,7 +64,7 @@ class Preconditioner:
         if problem.complex_image or problem.data.is_complex():
             raise ConfigError(
                 f"fit.guide.precondition is for real images and data, such as projections; {problem.operator.name} is "
-                "complex. Set it to false."
+                "complex. Set it to 0."
             )
         total, every = problem.adjoint(weight).abs(), problem.adjoint(torch.ones_like(weight)).abs()
         gain = (total / every.clamp_min(torch.finfo(every.dtype).tiny)).sqrt()

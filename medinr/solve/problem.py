@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from medinr.errors import ShapeError
-from medinr.operators import LinearOperator, NoiseModel
+from medinr.operators import LinearOperator, NoiseModel, Projector, subsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,27 @@ class Problem:
         """Adjoint of `predict`: data to an image in network units, real when the problem's image is."""
         image = self.scale * self.operator.H(data)
         return image if self.complex_image or not image.is_complex() else image.real
+
+    def in_subsets(self, views: int) -> list[tuple[Problem, Tensor]]:
+        """Cut a projection into problems of interleaved views, each of ``views`` or a few more.
+
+        Parameters
+        ----------
+        views : int
+
+        Returns
+        -------
+        list of (Problem, Tensor of int64)
+            Problems, and the positions of their views in this one. None where there are less than twice as many views,
+            or this is no projection.
+        """
+        if not isinstance(self.operator, Projector):
+            return []
+        count = self.operator.range.shape[0] // views
+        if count < 2:
+            return []
+        parts = subsets(self.operator, count)
+        return [(replace(self, operator=part, data=self.data[at]), at) for part, at in parts]
 
     def pixel_noise(self) -> float:
         """Noise of the measurement as it shows in the best measured image component, in network units.

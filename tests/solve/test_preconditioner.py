@@ -112,5 +112,5 @@ def test_turns_measure_it_once_and_only_where_levels_are_low(monkeypatch: pytest
 
 def test_complex_problems_are_refused():
     problem = Problem(torch.ones(4, 4, dtype=torch.complex64), Identity((4, 4)), Gaussian(0.1), (1.0, 1.0), True)
-    with pytest.raises(ConfigError, match=r"precondition is for real .* Set it to false"):
+    with pytest.raises(ConfigError, match=r"precondition is for real .* Set it to 0"):
         Preconditioner.measured(problem, torch.ones(4, 4))
