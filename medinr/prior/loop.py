@@ -1,8 +1,7 @@
 """Steps of training that all denoisers have in common: loss, optimiser, checkpoints.
 
 The patches of a step are cut into as many shares on every machine, each with a gradient of its own, found by one
-thread: two cores are then a quarter quicker than both are at the whole, and what is learned does not depend on how
-many there are.
+thread: what is learned does not depend on how many threads there are.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class Problem:
         Returns
         -------
         list of (Problem, Tensor of int64)
-            Problems, and the positions of their views in this one. None where there are less than twice as many views,
-            or this is no projection.
+            Problems, and the positions of their views in this one. Empty where there are less than twice as many
+            views, or this is no projection.
         """
         if not isinstance(self.operator, Projector):
             return []
