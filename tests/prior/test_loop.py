@@ -32,13 +32,17 @@ def discs(count: int = 2, size: int = 40) -> list[Tensor]:
     return [((y - 18) ** 2 + (x - 15 - i) ** 2 < (8 + i) ** 2).float() for i in range(count)]
 
 
-def magnitudes(*following: Following) -> LocalDenoiser:
-    return train_on_magnitudes(LocalDenoiser(SMALL.architecture, seeded()), discs(), SMALL, *following)
+def start() -> LocalDenoiser:
+    return LocalDenoiser(SMALL.architecture, seeded())
 
 
-def listener(*following: Following) -> LocalDenoiser:
+def magnitudes(*following: Following, begin: LocalDenoiser | None = None) -> LocalDenoiser:
+    return train_on_magnitudes(begin or start(), discs(), SMALL, *following)
+
+
+def listener(*following: Following, begin: LocalDenoiser | None = None) -> LocalDenoiser:
     exams = [Exam(disc, 0.8 * disc.unsqueeze(0), torch.zeros(1, *disc.shape)) for disc in discs()]
-    return train_listener(LocalDenoiser(SMALL.architecture, seeded()), exams, SMALL, *following)
+    return train_listener(begin or start(), exams, SMALL, *following)
 
 
 @pytest.fixture(params=[lambda *following: train_prior(discs(), SMALL, *following), magnitudes, listener])
@@ -67,6 +71,13 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(training, tmp_path):
     assert same(training(), again)
     with pytest.raises(CheckpointError, match="other settings or other scans"):
         training(Following(path, "b"))
+
+
+@pytest.mark.parametrize("further", [magnitudes, listener])
+def test_the_denoiser_that_a_copy_starts_from_stays_as_it_is(further):
+    begin = start()
+    further(begin=begin)
+    assert same(begin, start())
 
 
 def test_what_is_learned_does_not_depend_on_the_number_of_threads(training):
