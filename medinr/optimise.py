@@ -95,7 +95,10 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 if matrix.grad is None:
                     continue
-                mean = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+                state = self.state[matrix]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(matrix)
+                mean = state["momentum_buffer"]
                 mean.lerp_(matrix.grad, 1 - group["momentum"])
                 direction = orthogonalised(matrix.grad.lerp(mean, group["momentum"]))
                 rows, columns = matrix.shape

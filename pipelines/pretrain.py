@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from medinr.data.exams import make_exams
 from medinr.inr.coordinates import plane_coordinates
 from medinr.inr.pretrain import pretrain as train_trunk
 from medinr.io.manifest import Manifest, read_manifest
-from medinr.prior.listener import train_listener
+from medinr.prior.listener import Exam, train_listener
 from medinr.prior.local import LocalPrior
 from medinr.prior.loop import Following
 from medinr.prior.train import train_on_magnitudes, train_prior
@@ -39,6 +39,7 @@ def pretrain(
     overwrite: bool = False,
     progress: Callable[[int, tuple[float, ...]], None] | None = None,
     prior_progress: Callable[[int, float], None] | None = None,
+    exam_progress: Callable[[int, int], None] | None = None,
 ) -> TrunkCard:
     """Train a trunk and its local prior, with its copies, as a configuration says.
 
@@ -57,6 +58,9 @@ def pretrain(
     prior_progress : callable, optional
         Called after every step of the local prior and of its copies with the steps done, of all of them, and the
         gain in dB.
+    exam_progress : callable, optional
+        Called while exams for the copy that hears earlier scans are made up, with the sessions done and how many
+        there are.
 
     Returns
     -------
@@ -113,8 +117,9 @@ def pretrain(
         }
         if config.prior.listener_steps > 0:
             started = time.perf_counter()
-            prior, exams = _with_listener(prior, manifest, scanned, config, unfinished["listener"], prior_progress)
-            results |= {"listener_exams": exams, "listener_seconds": time.perf_counter() - started}
+            exams = _make_exams(manifest, config, exam_progress)
+            prior = _with_listener(prior, exams, scanned, config, unfinished["listener"], prior_progress)
+            results |= {"listener_exams": len(exams), "listener_seconds": time.perf_counter() - started}
 
     def all_of(field: str) -> tuple[str, ...]:
         return tuple(sorted({value for part in seen for value in getattr(part, field)}))
@@ -157,20 +162,23 @@ def _train_prior(
     return LocalPrior(denoiser, on_magnitudes=train_on_magnitudes(denoiser, scanned.images, config.prior, following))
 
 
+def _make_exams(manifest: Manifest, config: PretrainConfig, progress: Callable[[int, int], None] | None) -> list[Exam]:
+    contrasts, seed = config.contrasts or None, config.prior.seed
+    return make_exams(manifest, split=config.split, contrasts=contrasts, seed=seed, progress=progress)
+
+
 def _with_listener(
     prior: LocalPrior,
-    manifest: Manifest,
+    exams: Sequence[Exam],
     scanned: ScannedSlices,
     config: PretrainConfig,
     checkpoint: Path,
     progress: Callable[[int, float], None] | None,
-) -> tuple[LocalPrior, int]:
-    """Add a copy of a local prior that hears companions; also the number of exams it learned from."""
-    exams = make_exams(manifest, split=config.split, contrasts=config.contrasts or None, seed=config.prior.seed)
+) -> LocalPrior:
+    """Add a copy of a local prior that hears companions."""
     before = config.prior.steps + config.prior.magnitude_steps
     following = Following(checkpoint, _fingerprint(config, scanned), _after(before, progress))
-    listener = train_listener(prior.denoiser, exams, config.prior, following)
-    return replace(prior, listener=listener), len(exams)
+    return replace(prior, listener=train_listener(prior.denoiser, exams, config.prior, following))
 
 
 def _after(steps: int, progress: Callable[[int, float], None] | None) -> Callable[[int, float], None] | None:

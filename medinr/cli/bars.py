@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -30,14 +31,29 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console)
 
 
+class TrainingBars(NamedTuple):
+    """What moves the bars of a training, each with the number done.
+
+    Attributes
+    ----------
+    trunk, prior : callable
+        Steps, with the PSNR per head and the gain in dB.
+    exams : callable
+        Sessions of which exams are made up, with how many there are; the bar shows once there is one.
+    """
+
+    trunk: Callable[[int, tuple[float, ...]], None]
+    prior: Callable[[int, float], None]
+    exams: Callable[[int, int], None]
+
+
 @contextmanager
-def training_bars(
-    console: Console, steps: int, prior_steps: int
-) -> Iterator[tuple[Callable[[int, tuple[float, ...]], None], Callable[[int, float], None]]]:
-    """Bars over the steps of trunk and local prior, with the PSNR per head and the gain in dB."""
+def training_bars(console: Console, steps: int, prior_steps: int) -> Iterator[TrainingBars]:
+    """Bars over the parts of a training."""
     with _bar(console) as bar:
         trunk = bar.add_task("trunk", total=steps, note="")
         prior = bar.add_task("local prior", total=prior_steps, note="", visible=prior_steps > 0)
+        exams = bar.add_task("earlier exams", total=None, note="made up from sessions", visible=False)
         smooth = [0.0, 0.0]
 
         def update_trunk(done: int, psnr: tuple[float, ...]) -> None:
@@ -48,7 +64,10 @@ def training_bars(
             smooth[:] = [0.98 * smooth[0] + 0.02 * gain, 0.98 * smooth[1] + 0.02]
             bar.update(prior, completed=done, note=f"{smooth[0] / smooth[1]:.1f} dB above doing nothing")
 
-        yield update_trunk, update_prior
+        def update_exams(done: int, planned: int) -> None:
+            bar.update(exams, completed=done, total=planned, visible=True)
+
+        yield TrainingBars(update_trunk, update_prior, update_exams)
 
 
 @contextmanager

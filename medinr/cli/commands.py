@@ -40,14 +40,15 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
 
     path = find_config(options.config)
     config = load_config(PretrainConfig, path, options.overrides)
-    with training_bars(console, config.training.steps, config.prior.all_steps) as (trunk, prior):
+    with training_bars(console, config.training.steps, config.prior.all_steps) as bars:
         card = run(
             config,
             options.out,
             near=path.parent,
             overwrite=options.overwrite,
-            progress=trunk,
-            prior_progress=prior,
+            progress=bars.trunk,
+            prior_progress=bars.prior,
+            exam_progress=bars.exams,
         )
     console.print(
         f"Trunk {card.name}: {len(card.scans)} slices of {len(card.subjects)} subjects, "

@@ -7,8 +7,9 @@ slices, displaced a little and smoothly, with noise, spots that are there or gon
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,6 +73,7 @@ def make_exams(
     variants: int = 2,
     limit: int = 100,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Exam]:
     """Make up earlier exams of a manifest's MR scans.
 
@@ -92,6 +94,8 @@ def make_exams(
         Of many scans fewer slices each are taken, so that there are not many more exams than this in all: learning
         from one keeps some 40 MB.
     seed : int
+    progress : callable, optional
+        Called after every session with the sessions done and how many there are; by several threads.
 
     Returns
     -------
@@ -111,8 +115,13 @@ def make_exams(
     scans = sum(len(rows) for rows in sessions.values())
     per_scan = max(1, min(per_scan, limit // (scans * variants)))
 
+    done = itertools.count(1)
+
     def of_session(rows: Sequence[ManifestRow]) -> list[Exam]:
-        return list(_of_session(manifest, rows, per_scan, variants, seed))
+        exams = list(_of_session(manifest, rows, per_scan, variants, seed))
+        if progress is not None:
+            progress(next(done), len(sessions))
+        return exams
 
     return [exam for exams in Workers().map(of_session, [*sessions.values()]) for exam in exams]
 

@@ -65,7 +65,7 @@ class PlugAndPlaySettings:
     inner: int = 6
     precondition: float = 0.0
     views: int = 0
-    all_views: int = 12
+    all_views: int = 4
     precision: str = "float32"
 
     def __post_init__(self) -> None:

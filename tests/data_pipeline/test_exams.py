@@ -86,6 +86,13 @@ def test_the_same_seed_gives_the_same_exams_whatever_stands_beside(head, tmp_pat
     assert not same(first[0], first[1])
 
 
+def test_it_says_how_many_sessions_are_done(head, tmp_path):
+    told = []
+    listed = manifest(tmp_path, ("a", "T1", head), ("b", "T1", brighter(head)))
+    make_exams(listed, per_scan=1, variants=1, progress=lambda *numbers: told.append(numbers))
+    assert sorted(told) == [(1, 2), (2, 2)]  # by either thread first
+
+
 @pytest.mark.usefixtures("unspoilt")
 def test_displacements_have_the_size_that_is_said(monkeypatch, tmp_path):
     """A ramp along x tells by how many pixels each place was displaced, one along z by how many mm."""
