@@ -19,6 +19,7 @@ from medinr.prior.loop import Following, Patches, train
 from medinr.prior.settings import PriorSettings
 from medinr.prior.straight_lines import HINTS, RADIUS, Hints, Place, lines_with_slopes
 from medinr.prior.train import draw_number, draw_place, recontrasted, turned
+from medinr.workers import Workers
 
 #: Least noise level it is trained for: in turns that expect less it is not asked (`medinr.prior.companion`).
 LOWEST = 0.008
@@ -76,33 +77,58 @@ def train_listener(
     """
     if settings.highest <= LOWEST:
         raise ConfigError(f"A listener learns from noise above {LOWEST}; prior.highest is {settings.highest}.")
-    known = [
-        (exam.target, Hints(lines_with_slopes(exam.companions, exam.through)))
-        for exam in exams
-        if min(exam.target.shape) >= settings.patch
-    ]
-    if not known:
+    large = [exam for exam in exams if min(exam.target.shape) >= settings.patch]
+    if not large:
         raise ShapeError(f"No exam is as large as a patch of {settings.patch} pixels; choose a smaller patch.")
+    workers = Workers()
+    known = workers.map(_Known.of, large)
     spread = math.log(settings.highest / LOWEST)
 
     def draw(generator: torch.Generator) -> Patches:
-        parts: list[Tensor] = []
+        looks: list[_Look] = []
         levels = LOWEST * torch.exp(spread * torch.rand(settings.batch, generator=generator))
-        while len(parts) < settings.batch:
-            target, hints = known[draw_number(len(known), generator)]
-            place = draw_place(target, settings.patch, generator)
+        while len(looks) < settings.batch:
+            exam = known[draw_number(len(known), generator)]
+            place = draw_place(exam.target, settings.patch, generator)
             if place is not None:
                 wider, inside = _with_around(place)
-                clean = recontrasted(target[wider].unsqueeze(0), settings.contrast, generator)[0]
-                noisy = clean + levels[len(parts)] * torch.randn(clean.shape, generator=generator)
-                maps = torch.stack([clean, noisy, *hints.of(noisy, wider)])
-                parts.append(turned(maps[:, *inside], generator))
-        clean, noisy, *rest = torch.stack(parts).unbind(1)
+                clean = recontrasted(exam.target[wider].unsqueeze(0), settings.contrast, generator)[0]
+                noisy = clean + levels[len(looks)] * torch.randn(clean.shape, generator=generator)
+                looks.append(_Look(clean, noisy, exam.hints, wider, inside))
+        maps = [turned(part, generator) for part in workers.map(_Look.maps, looks)]
+        clean, noisy, *rest = torch.stack(maps).unbind(1)
         return Patches(clean, noisy, levels, torch.stack(rest, 1))
 
     listener = listening(denoiser, HINTS, torch.Generator().manual_seed(settings.seed))
     optimiser = replace(settings.optimiser, muon_rate=settings.listener_rate)
     return train(listener, settings.listener_steps, draw, replace(settings, optimiser=optimiser), following)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """An exam's slice and what explains it."""
+
+    target: Tensor
+    hints: Hints
+
+    @classmethod
+    def of(cls, exam: Exam) -> _Known:
+        return cls(exam.target, Hints(lines_with_slopes(exam.companions, exam.through)).prepared())
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A patch with what lies around it, and where in this it is."""
+
+    clean: Tensor
+    noisy: Tensor
+    hints: Hints
+    wider: Place
+    inside: Place
+
+    def maps(self) -> Tensor:
+        """The patch, it with noise, and its hints, ``(2 + hints, y, x)``."""
+        return torch.stack([self.clean, self.noisy, *self.hints.of(self.noisy, self.wider)])[:, *self.inside]
 
 
 def _with_around(place: Place) -> tuple[Place, Place]:

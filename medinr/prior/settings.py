@@ -45,7 +45,7 @@ class PriorSettings:
     listener_steps: int = 0
     listener_rate: float = 0.006
     batch: int = 16
-    patch: int = 48
+    patch: int = 40
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(muon_rate=0.01))
     lowest: float = 0.003
     highest: float = 0.3

@@ -56,11 +56,19 @@ class StraightLines:
         """Inverse covariance of the companions in every window, shape (c, c, y, x)."""
         # In double precision: of a window without structure rounding would leave anything, of either sign.
         exact = self.companions.double()
-        mean, products = (mean_nearby(part, self.radius) for part in (exact, exact * exact.unsqueeze(1)))
-        covariance = (products - mean * mean.unsqueeze(1)).permute(2, 3, 0, 1)
-        ridge = self.ridge**2 * torch.eye(len(exact), dtype=exact.dtype)
-        inverse: Tensor = torch.linalg.inv(covariance + ridge)
+        count, *size = exact.shape
+        mean = mean_nearby(exact, self.radius)
+        covariance = exact.new_empty(*size, count, count)
+        for one in range(count):
+            products = mean_nearby(exact[one] * exact[one:], self.radius) - mean[one] * mean[one:]
+            covariance[..., one, one:] = covariance[..., one:, one] = products.movedim(0, -1)
+        inverse: Tensor = torch.linalg.inv(covariance + self.ridge**2 * torch.eye(count, dtype=exact.dtype))
         return inverse.permute(2, 3, 0, 1).to(self.companions).contiguous()
+
+    def prepared(self) -> StraightLines:
+        """Find now what explaining the first image would; returns itself."""
+        _ = self._mean, self._inverse
+        return self
 
     def explain(self, image: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """Explain an image, or what of it lies in a place, real, shape (y, x); returns the same shape.
@@ -110,6 +118,11 @@ class Hints:
     @cached_property
     def _narrow(self) -> StraightLines:
         return replace(self.wide, radius=NARROW)
+
+    def prepared(self) -> Hints:
+        """Find now what explaining the first image would; returns itself."""
+        _ = self.wide.prepared(), self._narrow.prepared()
+        return self
 
     def of(self, image: Tensor, place: Place = EVERYWHERE) -> Tensor:
         """Explain an image, or what of it lies in a place, in both windows (`StraightLines.explain`).
