@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medinr.pipelines.cells import WORK, load_facts
 
-from medinr.evaluate.results import Cell, Results, make_table, read_images, write_cell, write_table
+from medinr.evaluate.results import REGRET, Cell, Results, make_table, read_images, write_cell, write_table
 
 
 def assemble(folder: Path) -> Results:
@@ -56,4 +58,12 @@ def _rows(cell: Cell, facts: dict[str, Any]) -> list[dict[str, Any]]:
         key: facts[key]
         for key in ("method", "seed", "seconds", "peak_memory_mb", "stopped_at", "settings_hash", "medinr_version")
     }
-    return [shared | score for score in facts["scores"]]
+    return [shared | score for score in (*facts["scores"], *_regret(facts))]
+
+
+def _regret(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """By how much the best image on the way was better than the one that was given, where somebody looked."""
+    looked = facts["curve"].get("psnr") or []
+    (given,) = (s["value"] for s in facts["scores"] if (s["region"], s["metric"]) == ("slice", "psnr"))
+    if looked and math.isfinite(given):
+        yield {"region": "slice", "metric": REGRET, "value": max(0.0, max(looked) - given)}

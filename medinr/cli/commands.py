@@ -20,6 +20,7 @@ from medinr.config import (
     load_config,
 )
 from medinr.evaluate.requirements import judge, parse_requirement
+from medinr.evaluate.sentences import regret_sentence
 from medinr.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 from medinr.io.manifest import read_manifest
 from medinr.solve.uncertainty import REPEATS
@@ -135,6 +136,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> int:
     for task in tasks_of(table):
         console.print(comparison_table(table, task), soft_wrap=False)
         console.print(comparison_sentence(table, task), highlight=False)
+    if stopping := regret_sentence(table):
+        console.print(stopping, highlight=False)
     console.print(f"Every number: {options.out / 'results.csv'}")
     methods = {task: methods_of(table, task) for task in tasks_of(table)}
     verdicts = [judge(parse_requirement(text, methods), table) for text in options.require]

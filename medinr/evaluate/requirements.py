@@ -23,7 +23,7 @@ import pandas as pd
 
 from medinr.errors import ConfigError
 from medinr.evaluate.metrics import METRICS
-from medinr.evaluate.results import REGIONS
+from medinr.evaluate.results import REGIONS, REGRET
 from medinr.evaluate.statistics import COSTS, Summary, paired_difference, patient_means, summarise, values_of
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -101,8 +101,9 @@ def parse_requirement(text: str, methods: Mapping[str, Collection[str]]) -> Requ
             f"--require {text!r} is not like 'psnr[TASK] >= tv + 1.0' or 'ssim.body[TASK, METHOD] > 0.9'."
         )
     metric, region, task = found["metric"].lower(), found["region"] or "slice", found["task"]
-    if metric not in METRICS and metric not in COSTS:
-        raise ConfigError(f"--require {text!r}: {metric!r} is not one of {', '.join([*METRICS, *COSTS])}.")
+    known_metrics = [*METRICS, REGRET, *COSTS]
+    if metric not in known_metrics:
+        raise ConfigError(f"--require {text!r}: {metric!r} is not one of {', '.join(known_metrics)}.")
     if region not in REGIONS:
         raise ConfigError(f"--require {text!r}: region {region!r} is not one of {', '.join(REGIONS)}.")
     if task not in methods:

@@ -36,6 +36,9 @@ COLUMNS = (*KEY, "value", "seconds", "peak_memory_mb", "stopped_at", "settings_h
 #: Parts of a slice that numbers are taken of.
 REGIONS = ("slice", "body")
 
+#: Metric of iterative methods: PSNR in dB that the best image on the way had above the one they stopped at.
+REGRET = "regret"
+
 _KINDS = {
     "slice": "int64",
     "seed": "int64",

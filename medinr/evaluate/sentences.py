@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from medinr.evaluate.results import REGRET
 from medinr.evaluate.statistics import FEWEST_FOR_INTERVAL, Difference, compare
 
 #: Differences that would be printed as 0.0 dB are called level.
@@ -74,6 +75,26 @@ def basis_sentence(patients: int) -> str:
         return ""
     people = count(patients, "patient")
     return f"With {people} no difference is decided; {FEWEST_FOR_INTERVAL} are the fewest for an interval."
+
+
+def regret_sentence(table: pd.DataFrame, method: str = "medinr") -> str:
+    """Say how well a method stops, over all tasks; nothing where nobody looked on the way.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `medinr.evaluate.results.Results.table`.
+    method : str
+    """
+    found = table.loc[(table["method"] == method) & (table["metric"] == REGRET), "value"]
+    if found.empty:
+        return ""
+    middle, high = found.quantile([0.5, 0.95])
+    basis = count(len(found), "reconstruction")
+    return (
+        f"Stopping regret of {method}, best image on the way above the last, over {basis}: "
+        f"median {middle:.2f} dB, 95th percentile {high:.2f} dB, at most {found.max():.2f} dB."
+    )
 
 
 def count(number: int, noun: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.box import SIMPLE
 from rich.table import Table
 
+from medinr.evaluate.results import REGRET
 from medinr.evaluate.sentences import basis_sentence, comparison_sentence, count, methods_of, tasks_of
 from medinr.evaluate.statistics import Summary, patient_means, summarise, values_of
 
@@ -20,6 +21,7 @@ SHOWN = (
     ("nrmse", "slice", "NRMSE", 3),
     ("psnr", "body", "PSNR\nbody", 2),
     ("ssim", "body", "SSIM\nbody", 3),
+    (REGRET, "slice", "regret", 2),
     ("seconds", "", "s", 1),
     ("peak_memory_mb", "", "MiB", 0),
 )
@@ -45,8 +47,8 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
     laid_out = Table(
         title=f"{task}: mean per patient, then over patients",
         caption=f"{count(patients, 'patient')}, {count(slices, 'slice')}. n: patients; PSNR in dB with its 95 % "
-        "interval over patients; body: inside the body mask; s: wall seconds per slice; MiB: peak memory."
-        + (f" {note}" if note else ""),
+        "interval over patients; body: inside the body mask; regret: dB of the best image on the way above the last; "
+        "s: wall seconds per slice; MiB: peak memory." + (f" {note}" if note else ""),
         box=SIMPLE,
         pad_edge=False,
         collapse_padding=True,

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from medinr.evaluate.results import make_table
+from medinr.evaluate.sentences import regret_sentence
 from medinr.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 
 
@@ -94,3 +95,15 @@ def test_two_patients_have_no_interval_and_that_is_said() -> None:
     text = " ".join(_printed(_table([1.0, 1.2])).split())
     assert "28.10 -" in text
     assert "With 2 patients no difference is decided" in text
+
+
+def test_stopping_regret_is_shown_and_said_where_somebody_looked() -> None:
+    regrets = [0.0] * 18 + [0.2, 1.0]
+    rows = [_row("medinr", f"p{n}", 0, 30.0) | {"metric": "regret", "value": value} for n, value in enumerate(regrets)]
+    other = [_row("STRAINER", "p0", 0, 30.0) | {"metric": "regret", "value": 9.0}]
+    table = _table([1.0] * 20, [*rows, *other])
+    said = regret_sentence(table)
+    assert "over 20 reconstructions: median 0.00 dB, 95th percentile 0.24 dB, at most 1.00 dB." in said
+    assert "median 9.00 dB" in regret_sentence(table, "STRAINER")
+    assert regret_sentence(_table([1.0])) == ""
+    assert "0.06" in _printed(table)  # the mean of medinr's, in the column of regret

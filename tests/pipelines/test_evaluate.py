@@ -60,7 +60,9 @@ def test_every_method_slice_and_scan_is_scored(evaluate, bench):
     assert found.code == 0
     results = Results.read(bench / "out")
     rows = results.table
-    assert len(rows) == len(COMPARED) * 2 * 2 * 10
+    regrets = rows[rows["metric"] == "regret"]
+    assert sorted(regrets["method"]) == ["medinr"] * 4 + ["plug-and-play"] * 4  # those that go through images
+    assert len(rows) - len(regrets) == len(COMPARED) * 2 * 2 * 10
     assert set(rows["method"]) == set(COMPARED)
     assert set(rows["subject"]) == {"s1", "s2"}
     # Two slices of those that the manifest names.
@@ -100,6 +102,9 @@ def test_the_folder_is_what_the_reader_reads(evaluate, bench):
     )
     last = last[(last["method"] == "medinr") & (last["metric"] == "psnr") & (last["region"] == "slice")]
     assert curve["psnr"][-1] == pytest.approx(last["value"].item())
+    regret = results.table.query("metric == 'regret' and scan == @cell.scan and slice == @cell.slice")
+    assert list(regret["method"]) == ["medinr"]
+    assert regret["value"].item() == pytest.approx(max(curve["psnr"]) - curve["psnr"][-1])
     measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
     assert measurement.slice_numbers == (cell.slice,)
     assert measurement.parameters["simulated"]

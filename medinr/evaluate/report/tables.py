@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from medinr.evaluate.metrics import METRICS
+from medinr.evaluate.results import REGRET
 from medinr.evaluate.sentences import comparison_words
 from medinr.evaluate.statistics import Difference, Summary, compare, patient_means, summarise, values_of
 
@@ -27,6 +28,7 @@ SHOWN = (
     ("gmsd", "slice", "GMSD", 3),
     ("psnr", "body", "PSNR body", 2),
     ("ssim", "body", "SSIM body", 3),
+    (REGRET, "slice", "regret, dB", 2),
     ("seconds", "", "time, s", 2),
     ("peak_memory_mb", "", "memory, MiB", 0),
 )
