@@ -97,7 +97,7 @@ class LocalDenoiser(nn.Module):
         """
         h = self._seen(images, noise, hints)
         for convolution in self.convolutions[:-1]:
-            h = torch.relu(convolution(h))
+            h = convolution(h).relu_()
         residual: Tensor = self.convolutions[-1](h)
         return images - residual.squeeze(1)
 
