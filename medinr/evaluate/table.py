@@ -43,16 +43,6 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
     """
     chosen = table[table["task"] == task]
     patients, slices = chosen["subject"].nunique(), len(chosen[["scan", "slice"]].drop_duplicates())
-    note = basis_sentence(patients)
-    laid_out = Table(
-        title=f"{task}: mean per patient, then over patients",
-        caption=f"{count(patients, 'patient')}, {count(slices, 'slice')}. n: patients; PSNR in dB with its 95 % "
-        "interval over patients; body: inside the body mask; regret: dB of the best image on the way above the last; "
-        "s: wall seconds per slice; MiB: peak memory." + (f" {note}" if note else ""),
-        box=SIMPLE,
-        pad_edge=False,
-        collapse_padding=True,
-    )
     methods = methods_of(table, task)
     found = {
         (method, metric, region): summarise(patient_means(values_of(chosen, task, method, metric, region)))
@@ -60,6 +50,13 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
         for metric, region, _, _ in SHOWN
     }
     shown = [one for one in SHOWN if any(found[method, one[0], one[1]].patients for method in methods)]
+    laid_out = Table(
+        title=f"{task}: mean per patient, then over patients",
+        caption=_caption(patients, slices, any(metric == REGRET for metric, *_ in shown)),
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     laid_out.add_column("method", no_wrap=True)
     laid_out.add_column("n", justify="right")
     for metric, region, title, _ in shown:
@@ -75,6 +72,18 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
                 cells.append(_interval(summary))
         laid_out.add_row(method, *cells)
     return laid_out
+
+
+def _caption(patients: int, slices: int, regret: bool) -> str:
+    parts = [
+        f"{count(patients, 'patient')}, {count(slices, 'slice')}. n: patients",
+        "PSNR in dB with its 95 % interval over patients",
+        "body: inside the body mask",
+        *(["regret: dB of the best image on the way above the last"] if regret else []),
+        "s: wall seconds per slice",
+        "MiB: peak memory.",
+    ]
+    return f"{'; '.join(parts)} {basis_sentence(patients)}".rstrip()
 
 
 def _interval(summary: Summary) -> str:

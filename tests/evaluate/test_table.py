@@ -106,4 +106,5 @@ def test_stopping_regret_is_shown_and_said_where_somebody_looked() -> None:
     assert "over 20 reconstructions: median 0.00 dB, 95th percentile 0.24 dB, at most 1.00 dB." in said
     assert "median 9.00 dB" in regret_sentence(table, "STRAINER")
     assert regret_sentence(_table([1.0])) == ""
+    assert "regret" not in _printed(_table([1.0]))
     assert "0.06" in _printed(table)  # the mean of medinr's, in the column of regret
