@@ -15,6 +15,7 @@ METHODS = {"kspace_mr_single_4x": ("zero-filled", "TV", "plug-and-play", "medinr
         ("psnr[kspace_mr_single_4x] > plug-and-play - .25", ("psnr", "slice", "medinr", ">", "plug-and-play", -0.25)),
         ("psnr[ct,fbp] < -1e1", ("psnr", "slice", "FBP", "<", "", -10.0)),
         ("seconds[kspace_mr_single_4x] <= 60", ("seconds", "slice", "medinr", "<=", "", 60.0)),
+        ("regret[kspace_mr_single_4x] <= 0.1", ("regret", "slice", "medinr", "<=", "", 0.1)),
     ],
 )
 def test_claims_are_read(text: str, parts: tuple) -> None:
