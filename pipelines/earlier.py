@@ -26,7 +26,8 @@ from medinr.solve.contest import Prediction, gain_db, predict_held_out
 from medinr.solve.fit import FitSettings
 from medinr.solve.plug_and_play import PlugAndPlaySettings
 from medinr.solve.problem import Problem
-from medinr.volume import Volume
+from medinr.volume import Affine, Volume
+from medinr.workers import Workers
 
 #: Slices that are reconstructed beforehand, to register to and to judge by; of a scan of fewer, some several times.
 LOOKED_AT = 4
@@ -175,22 +176,27 @@ def _registered(
     """
     grid = measurement.volume(np.zeros((measurement.slices, *measurement.image_shape), np.float32))
     known = sorted(seen)
-    motion = register_rigid(scans[0], grid.select(known).with_array(np.stack([seen[k] for k in known])))
+    images = grid.select(known).with_array(np.stack([seen[k] for k in known]))
     # The others to the first and not to the images: a whole scan says more of where it is than a few slices.
-    further = [register_rigid(scan, scans[0]) for scan in scans[1:]]
+    pairs = [(scans[0], images), *((scan, scans[0]) for scan in scans[1:])]
+    workers = Workers()
+    motion, *further = motions = workers.map(lambda pair: register_rigid(*pair), pairs)
     matrices = [motion.matrix, *(other.matrix @ motion.matrix for other in further)]
     facts = [
         {"sha256": scan.provenance.sha256, "registration": found.summary()}
-        for scan, found in zip(scans, (motion, *further), strict=True)
+        for scan, found in zip(scans, motions, strict=True)
     ]
-    companions = []
-    for scan, matrix in zip(scans, matrices, strict=True):
+
+    def bring(job: tuple[Volume, Affine]) -> Tensor:
+        scan, matrix = job
         ready = Resampler(scan, grid)
         below, image, above = (
             torch.from_numpy(ready.onto(_raised(grid, height), matrix)) for height in (-THROUGH_MM, 0.0, THROUGH_MM)
         )
         brightness = max(float(torch.quantile(image[known].flatten(), 0.99)), 1e-6)
-        companions.append(torch.stack([image, (above - below) / 2], 1) / brightness)
+        return torch.stack([image, (above - below) / 2], 1) / brightness
+
+    companions = workers.map(bring, list(zip(scans, matrices, strict=True)))
     return torch.stack(companions, 2), facts
 
 

@@ -80,7 +80,11 @@ class StraightLines:
         mean, products = mean_nearby(torch.cat([image.unsqueeze(0), companions * image]), self.radius).split(
             [1, len(companions)]
         )
-        slope = (inverse * (products - its_mean * mean)).sum(1)
+        covariance = products - its_mean * mean
+        slope = torch.zeros_like(covariance)
+        # One companion after another, the matrices being symmetric: all products at once would not fit the caches.
+        for row, with_image in zip(inverse, covariance, strict=True):
+            slope.addcmul_(row, with_image)
         offset = mean - (slope * its_mean).sum(0, keepdim=True)
         lines = mean_nearby(torch.cat([slope, offset]), self.radius)
         explained: Tensor = (lines[:-1] * companions).sum(0) + lines[-1]
