@@ -161,7 +161,7 @@ def _found(moving: Volume, fixed: Volume) -> Affine | None:
     if min(moving.shape[0], fixed.shape[0]) == 1:
         return None
     try:
-        return register_rigid(moving, fixed).matrix
+        return register_rigid(moving, fixed, same_visit=True).matrix
     except GeometryError:
         return None
 

@@ -20,6 +20,9 @@ THROUGH_MM = 1.0
 #: Half the narrow window of hints: it follows finer detail and keeps more noise.
 NARROW = 3
 
+#: Rows of an image whose windows' matrices are inverted at once.
+ROWS = 4
+
 #: Images that `Hints` gives.
 HINTS = 2
 
@@ -58,12 +61,16 @@ class StraightLines:
         exact = self.companions.double()
         count, *size = exact.shape
         mean = mean_nearby(exact, self.radius)
-        covariance = exact.new_empty(*size, count, count)
+        covariance = exact.new_empty(count, count, *size)
         for one in range(count):
             products = mean_nearby(exact[one] * exact[one:], self.radius) - mean[one] * mean[one:]
-            covariance[..., one, one:] = covariance[..., one:, one] = products.movedim(0, -1)
-        inverse: Tensor = torch.linalg.inv(covariance + self.ridge**2 * torch.eye(count, dtype=exact.dtype))
-        return inverse.permute(2, 3, 0, 1).to(self.companions).contiguous()
+            covariance[one, one:] = covariance[one:, one] = products
+        ridge = self.ridge**2 * torch.eye(count, dtype=exact.dtype)
+        inverse = self.companions.new_empty(count, count, *size)
+        # A few rows at a time: all windows of a slice want fresh memory over and over, which takes longer than the sums.
+        for rows, found in zip(covariance.split(ROWS, 2), inverse.split(ROWS, 2), strict=True):
+            found.copy_(torch.linalg.inv(rows.permute(2, 3, 0, 1) + ridge).permute(2, 3, 0, 1))
+        return inverse
 
     def prepared(self) -> StraightLines:
         """Find now what explaining the first image would; returns itself."""

@@ -140,7 +140,7 @@ def test_single_slices_have_no_slope_through_them_and_are_laid_on_nothing(head, 
 
 
 def test_scans_that_do_not_overlap_are_left_alone(head, tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise exams.GeometryError("no overlap")
 
     monkeypatch.setattr(exams, "register_rigid", refuse)

@@ -80,6 +80,13 @@ def test_two_at_once_are_as_one_alone_and_leave_the_number_of_threads(head):
     np.testing.assert_array_equal(together, alone)
 
 
+def test_a_scan_of_the_same_visit_is_found_alike_from_the_scanners_position_alone(head):
+    near, seen = moved(head, (1.0, -2.0, 1.5), 1.0), head.select(range(4, 20))
+    found = register_rigid(near, seen, same_visit=True)
+    assert miss(found, near.affine @ np.linalg.inv(head.affine), seen) < 0.3
+    np.testing.assert_allclose(found.matrix, register_rigid(near, seen).matrix, atol=0.05)
+
+
 def test_a_scanner_position_far_away_does_not_matter(head):
     earlier, seen = moved(head, (300.0, -80.0, 150.0), 3.0), head.select(range(9, 15))
     motion = register_rigid(earlier, seen)
