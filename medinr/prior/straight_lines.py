@@ -67,7 +67,7 @@ class StraightLines:
             covariance[one, one:] = covariance[one:, one] = products
         ridge = self.ridge**2 * torch.eye(count, dtype=exact.dtype)
         inverse = self.companions.new_empty(count, count, *size)
-        # A few rows at a time: all windows of a slice want fresh memory over and over, which takes longer than the sums.
+        # A few rows at a time: for all windows at once fresh memory takes longer to get than the inverses to find.
         for rows, found in zip(covariance.split(ROWS, 2), inverse.split(ROWS, 2), strict=True):
             found.copy_(torch.linalg.inv(rows.permute(2, 3, 0, 1) + ridge).permute(2, 3, 0, 1))
         return inverse
