@@ -11,6 +11,7 @@ from importlib import metadata
 from rich.console import Console
 
 from medinr.cli.arguments import build_parser
+from medinr.cli.memory import keep_freed_memory
 from medinr.cli.threads import use_threads, wait_briefly
 from medinr.errors import InputError
 
@@ -57,6 +58,7 @@ def _words(arguments: Sequence[str]) -> list[str]:
 
 def _run(options: argparse.Namespace) -> int:
     wait_briefly()
+    keep_freed_memory()
     # Imported here so that --help answers at once: the commands pull in torch and MONAI.
     from medinr.cli import commands
 
