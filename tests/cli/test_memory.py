@@ -8,7 +8,7 @@ import pytest
 
 #: Pages that are asked for while pieces as large as the feature maps of a slice come and go.
 COME_AND_GO = """
-import resource, sys
+import resource
 import numpy as np
 from medinr.cli.memory import keep_freed_memory
 
