@@ -12,7 +12,7 @@ SOURCES = sorted([*ROOT.glob("medinr/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
 #: A part may import parts of a lower layer and itself, never its neighbours in the same layer.
 LAYERS = (
     ("errors", "units"),
-    ("volume", "tensors", "optimise", "workers"),
+    ("volume", "tensors", "optimise", "workers", "banded"),
     ("measurement", "raw"),
     ("io", "operators", "inr", "prior"),
     ("data", "solve", "trunks"),

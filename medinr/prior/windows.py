@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-#: Rows or columns that are found at once, from those near to them: far from them the matrix is zero.
-AT_ONCE = 64
+from medinr.banded import multiply_banded
 
 
 @lru_cache(maxsize=32)
@@ -34,13 +32,4 @@ def mean_nearby(images: Tensor, radius: int) -> Tensor:
     Tensor, shape (..., y, x)
     """
     along_y, along_x = (averaging(size, radius).to(images) for size in images.shape[-2:])
-    rows = [along_y[part, near] @ images[..., near, :] for part, near in _parts(len(along_y), radius)]
-    half = torch.cat(rows, dim=-2)
-    return torch.cat([half[..., near] @ along_x[part, near].T for part, near in _parts(len(along_x), radius)], dim=-1)
-
-
-def _parts(size: int, radius: int) -> Iterator[tuple[slice, slice]]:
-    """Parts of an axis, and what lies within a radius of each."""
-    for start in range(0, size, AT_ONCE):
-        stop = min(size, start + AT_ONCE)
-        yield slice(start, stop), slice(max(0, start - radius), stop + radius)
+    return multiply_banded(along_x, radius, multiply_banded(along_y, radius, images, -2), -1)

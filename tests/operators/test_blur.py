@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.ndimage import convolve, gaussian_filter1d, uniform_filter
 
+from medinr.banded import multiply_along, multiply_banded
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators import BoxPSF, GaussianPSF, MeasuredPSF
-from medinr.operators.along_axis import multiply_along, multiply_banded
 from medinr.operators.blur import reflecting_matrix
 from medinr.units import SIGMA_PER_FWHM
 
