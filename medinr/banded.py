@@ -1,4 +1,4 @@
-"""Real matrices applied along one axis of images as products of matrices, the zeros of banded ones left out."""
+"""Real matrices applied along one axis of images as matrix products; for banded ones the zeros are skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def multiply_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     matrix = matrix.to(x)
     if axis == -1:
         return x @ matrix.T
-    # The axes behind count as one: one product an image, and nothing is moved about.
+    # The axes behind count as one: one product per image, without transposing.
     product: Tensor = (matrix.contiguous() @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
     return product
 

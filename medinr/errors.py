@@ -1,6 +1,6 @@
-"""What can go wrong, in the user's terms.
+"""Errors.
 
-Every message says what came, what was wanted and what to do. The command line turns `InputError` and its
+Every message states what was given, what was expected and what to do. The command line turns `InputError` and its
 children into exit code 2 and any other exception into exit code 1.
 """
 
@@ -16,7 +16,7 @@ class InputError(MedinrError):
 
 
 class FileError(InputError):
-    """A file or folder is missing, empty, truncated or not of the kind its name says."""
+    """A file or folder is missing, empty, truncated or not of the kind that its name claims."""
 
 
 class GeometryError(InputError):
@@ -40,7 +40,7 @@ class ConfigError(InputError):
 
 
 class CheckpointError(InputError):
-    """A trunk or training checkpoint is missing, damaged or does not fit the scan."""
+    """A model or training checkpoint is missing, damaged or does not fit the scan."""
 
 
 class ManifestError(InputError):
@@ -48,7 +48,7 @@ class ManifestError(InputError):
 
 
 class LeakageError(InputError):
-    """A scan to be evaluated was among the trunk's training scans."""
+    """A scan to be evaluated was among the model's training scans."""
 
 
 class LibraryError(InputError):
@@ -56,4 +56,4 @@ class LibraryError(InputError):
 
 
 class OutputExistsError(InputError):
-    """A finished output stands where a new one would be written."""
+    """The output exists already and would be overwritten."""

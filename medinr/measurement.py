@@ -1,7 +1,7 @@
-"""A measurement: what was recorded for each slice, and the facts needed to explain it.
+"""A measurement: the data of each slice, and the facts needed to model them.
 
-Facts, not objects: parameters are plain values and arrays, so that a measurement can be saved, inspected and
-replayed. `medinr.data.acquisition` turns the facts into an operator and a noise model.
+Parameters are plain values and arrays, not objects, so that a measurement can be saved, inspected and reused.
+`medinr.acquisition` turns the facts into an operator and a noise model.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medinr.errors import ConfigError, ShapeError
+from medinr.errors import ShapeError
 from medinr.volume import Affine, Provenance, Volume
-
-TASKS = ("denoise", "superres", "kspace", "ct")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +23,13 @@ class Measurement:
 
     Attributes
     ----------
-    task : {"denoise", "superres", "kspace", "ct"}
+    task : str
+        Way of measuring: denoise, superres, kspace, ct, or another of `medinr.acquisition`.
     data : Tensor, shape (slices, ...)
         Per task ``(y, x)``, coarse ``(y, x)``, ``(coil, line, kx)``, ``(coil, point)`` or
         ``(coil, readout, sample)``, ``(angle, detector)``; one coil has no axis.
     parameters : mapping
-        Plain values that say how it was measured: sampled lines, noise level, angles, seed.
+        Plain values that describe how it was measured: sampled lines, noise level, angles, seed.
     arrays : mapping of str to Tensor
         Coil maps and the like.
     affine : ndarray, shape (4, 4)
@@ -54,8 +53,6 @@ class Measurement:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ConfigError(f"Task {self.task!r} is not one of {', '.join(TASKS)}.")
         if self.data.ndim < 2:
             raise ShapeError(f"Measured data are (slices, ...); got shape {tuple(self.data.shape)}.")
 
@@ -76,7 +73,7 @@ class Measurement:
         return float(y), float(x)
 
     def volume(self, images: np.ndarray[Any, Any]) -> Volume:
-        """Put reconstructed slices ``(slices, y, x)`` where they belong in patient space."""
+        """Return reconstructed slices ``(slices, y, x)`` as a volume at their position in patient space."""
         return Volume(images.astype(np.float32), self.affine, self.modality, self.unit, self.provenance)
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """How weights move.
+    """Settings of an optimiser.
 
     Attributes
     ----------
@@ -30,12 +30,12 @@ class OptimiserSettings:
     muon_rate, adam_rate : float
         Peak step sizes.
     momentum : float
-        Of Muon; short fits like less of it than long trainings.
+        Of Muon; short fits need less than long trainings.
     schedule : {"cosine", "constant"}
         Cosine decays to ``final`` times the peak over the planned steps.
     warmup : int
-        Steps over which the step size rises linearly; keeps the first orthogonalised steps, which have full
-        length however small the gradient is, from undoing the start.
+        Steps over which the step size rises linearly. The first orthogonalised steps have full length however small
+        the gradient is, and would otherwise destroy the initial weights.
     final : float
         Fraction of the peak step size at the last step.
     """
@@ -70,10 +70,10 @@ class OptimiserSettings:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: every direction of a matrix moves alike (Jordan et al. 2024).
+    """Orthogonalised momentum: all directions of a matrix get steps of equal length (Jordan et al. 2024).
 
-    As torch's own, step for step, but for the products, which are float32 here: torch's are bfloat16, and take fifty
-    times as long on processors that have no fast ones.
+    The steps are those of torch's own `Muon`, with products in float32. torch's are bfloat16, and take fifty times as
+    long on processors without fast bfloat16.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move the matrices that have gradients."""
+        """Update the matrices that have gradients."""
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is None:
@@ -109,7 +109,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     """Bring all singular values of a matrix near 1, keeping its singular vectors.
 
     Five steps of a Newton-Schulz iteration whose coefficients trade exactness for speed: singular values end between
-    about 0.7 and 1.2 (Jordan et al. 2024), which serves as well.
+    about 0.7 and 1.2, which suffices (Jordan et al. 2024).
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -130,7 +130,7 @@ class Optimiser:
     matrices : sequence of Parameter
         Hidden matrices.
     others : sequence of Parameter
-        Everything else that moves.
+        Other weights to be optimised.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ class Optimiser:
         self._rates = [float(part.param_groups[0]["lr"]) for part in self._parts]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Delete the gradients."""
         for part in self._parts:
             part.zero_grad(set_to_none=True)
 
     def step(self, factor: float) -> None:
-        """Move the weights with the peak step sizes times ``factor``."""
+        """Update the weights with the peak step sizes times ``factor``."""
         for part, rate in zip(self._parts, self._rates, strict=True):
             part.param_groups[0]["lr"] = rate * factor
             part.step()

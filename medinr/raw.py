@@ -1,7 +1,7 @@
-"""A raw measurement: samples as a scanner recorded them, and the facts that explain where each one lies.
+"""A raw measurement: samples as a scanner recorded them, and the facts that give the position of each.
 
-`medinr.io.raw.read_raw` makes one from a file, the steps of `medinr.data.raw_steps` and its neighbours turn one
-into another, and each step leaves a sentence behind.
+`medinr.io.raw.read.read_raw` reads one from a file. The steps in `medinr.data.raw` turn one into another, and each adds
+a sentence to ``steps``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SINOGRAM = ("slice", "angle", "detector")
 
 _KIND_OF = {CARTESIAN: "kspace", NON_CARTESIAN: "kspace", SINOGRAM: "sinogram"}
 
-#: Angles further out than two turns are taken for degrees.
+#: Angles beyond two rotations are taken for degrees.
 _LARGEST_ANGLE = 4 * math.pi
 
 _FACTS = {
@@ -89,7 +89,7 @@ class RawMeasurement:
     ``centre_offset detector_spacing``. A fan is that of `medinr.operators.FanBeam`, flat, with ``detector_offset``
     minus that: the central ray runs along ``(x, y) = (sin theta, cos theta)``, from a source above the image at 0.
     Files of the Helsinki challenge (ASTRA's ``fanflat``) count their angles in the same sense from a source below;
-    they are read with half a turn added and the detector reversed.
+    they are read with half a rotation added and the detector reversed.
 
     Nothing is changed in place: facts and arrays are read-only mappings, a step gives a new measurement
     (`after`). Tensors must not be written to.
@@ -221,8 +221,8 @@ class RawMeasurement:
             raise GeometryError("An angle is NaN or infinite.")
         if np.abs(angles).max() > _LARGEST_ANGLE:
             raise GeometryError(
-                f"Angles are radians; these run from {angles.min():.4g} to {angles.max():.4g}, more than two turns. "
-                "Are they degrees? Say so in the sidecar (angle_unit: degrees)."
+                f"Angles are radians; these run from {angles.min():.4g} to {angles.max():.4g}, more than two "
+                "rotations. Are they degrees? If so, add angle_unit: degrees to the sidecar."
             )
         if facts["geometry"] == "fan":
             origin, detector = facts.get("source_origin_mm"), facts.get("source_detector_mm")

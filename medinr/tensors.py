@@ -1,4 +1,4 @@
-"""Named tensors and a few facts in one safetensors file: written whole or not at all, read without unpickling."""
+"""Named tensors and a few facts in one safetensors file, written atomically and read without unpickling."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def resume_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:
     if facts.get("fingerprint", "") != fingerprint:
         raise CheckpointError(
             f"{path} was written with other settings or other scans. "
-            "Give those again to continue it, or start anew with --overwrite."
+            "Use the same ones to continue it, or start again with --overwrite."
         )
     return tensors

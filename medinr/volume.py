@@ -1,4 +1,4 @@
-"""A scan in millimetres: voxels, where they are, what they mean and where they came from."""
+"""A scan in millimetres: voxels with their position, unit and provenance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float32] | NDArray[np.complex64]
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a volume came from, without anything that names the patient.
+    """Where a volume came from, without anything that identifies the patient.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Provenance:
     frame_of_reference : str
         DICOM frame of reference UID, empty for other formats.
     notes : tuple of str
-        Oddities met on the way in, in words.
+        Irregularities found while reading, in words.
     """
 
     format: str = "array"

@@ -1,8 +1,7 @@
-"""Threads that each compute alone: several pieces of work side by side instead of one piece cut up.
+"""Threads for independent jobs: several jobs in parallel instead of parallel loops within one.
 
-Cutting every small product among threads makes them wait for one another hundreds of times a second, and moves a
-piece from one core's cache to another's in between. A thread that keeps its piece from the first product to the last
-waits once.
+Threads that share every small product wait for one another hundreds of times a second, and move data between the caches
+of the cores. Threads that each run a whole job wait once.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def _compute_alone() -> None:
+def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
 class Workers:
-    """As many threads as PyTorch may use when they are made.
+    """A pool of as many threads as PyTorch uses when it is created.
 
     Attributes
     ----------
@@ -31,20 +30,20 @@ class Workers:
 
     def __init__(self) -> None:
         self.count = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(self.count, initializer=_compute_alone) if self.count > 1 else None
+        self._pool = ThreadPoolExecutor(self.count, initializer=_use_one_thread) if self.count > 1 else None
 
     def map(self, work: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
-        """Do jobs side by side; results in the order of the jobs.
+        """Run jobs in parallel; results are in the order of the jobs.
 
-        ``work`` runs without gradient, and PyTorch is left with as many threads as before.
+        ``work`` runs without gradient, and the number of PyTorch threads is restored afterwards.
         """
-        alone = torch.no_grad()(work)
+        without_graph = torch.no_grad()(work)
         if self._pool is None or len(jobs) == 1:
-            return [alone(job) for job in jobs]
-        # The matrix library keeps one number of threads for the whole process.
+            return [without_graph(job) for job in jobs]
+        # The matrix library has one number of threads for the whole process.
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return list(self._pool.map(alone, jobs))
+            return list(self._pool.map(without_graph, jobs))
         finally:
             torch.set_num_threads(before)

@@ -1,44 +1,49 @@
-"""The shipped example: a brain slice of a person the trunk has not seen, 4x undersampled."""
+"""The shipped example: a brain slice of a person the model has not seen, 4x undersampled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import metadata
+import time
 from pathlib import Path
 
 import pandas as pd
-from medinr.pipelines.cases import excerpt
-from medinr.pipelines.reconstruct import reconstruct
-from medinr.pipelines.slices import NAIVE_NAMES
 
 from medinr.config import ReconstructConfig
-from medinr.evaluate.metrics import scores_of
-from medinr.evaluate.results import make_table
-from medinr.solve.solution import Step
-
-#: Subject and slice of the excerpt.
-SUBJECT, SLICE = "patient20", 1
+from medinr.config.shipped import excerpt
+from medinr.errors import OutputExistsError
+from medinr.io.measurement import write_measurement
+from medinr.jobs.demo import FILE, SLICE, demo_table
+from medinr.jobs.measure import measure
+from medinr.jobs.reconstruct.context import Progress
+from medinr.jobs.reconstruct.prepare import prepare_job
+from medinr.jobs.reconstruct.records import slice_records
+from medinr.jobs.reconstruct.result import write_result
 
 
 def demo(
-    config: ReconstructConfig,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    progress: Callable[[int, Step], None] | None = None,
+    config: ReconstructConfig, out: Path, *, overwrite: bool = False, progress: Progress | None = None
 ) -> pd.DataFrame:
-    """Reconstruct the example into ``out`` and score every method on it, as a table of results."""
-    scan = excerpt("brain_mr", f"{SUBJECT}_study2_FLAIR.nii.gz")
-    result = reconstruct(scan, out, config, slices=[SLICE], overwrite=overwrite, progress=progress, modality="MR")
-    assert result.truth is not None  # the measurement was simulated from the scan
-    record = result.records[0]
-    names = {"input": NAIVE_NAMES[config.task], "TV": "TV", "medinr": "medinr"}
-    shared = {"task": config.task, "subject": SUBJECT, "session": "study2", "contrast": "FLAIR", "scan": scan.name}
-    shared |= {"slice": SLICE, "seed": config.fit.seed, "medinr_version": metadata.version("medinr")}
-    return make_table(
-        [
-            {**shared, "method": name, "seconds": record.times[key], "settings_hash": "", **vars(score)}
-            for key, name in names.items()
-            for score in scores_of(record.images[key], result.truth.images[0], result.truth.peak, "MR")
-        ]
-    )
+    """Reconstruct the example into a folder and score every method on it.
+
+    Parameters
+    ----------
+    config : ReconstructConfig
+    out : Path
+    overwrite : bool
+        Replace a finished result.
+    progress : callable, optional
+        Called with the position of the slice and every `medinr.solve.solution.Step`.
+
+    Returns
+    -------
+    DataFrame
+        Table of results, see `medinr.jobs.evaluate.results`.
+    """
+    started = time.perf_counter()
+    if (out / "result.json").exists() and not overwrite:
+        raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
+    measurement, reference = measure(excerpt("brain_mr", FILE), config, slices=[SLICE], modality="MR")
+    job = prepare_job(measurement, config, folder=out / "work")
+    write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
+    records = slice_records(job, overwrite=overwrite, progress=progress)
+    write_result(out, job, records, reference, time.perf_counter() - started)
+    return demo_table(records[0], job, reference)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medinr.evaluate.report import Budget, report_page
-from medinr.evaluate.results import Results
 from medinr.io.atomic import atomic_path, write_text
+from medinr.jobs.evaluate.results import Results
+from medinr.report import Budget, report_page
 
 
 def report(
@@ -55,14 +55,14 @@ def report(
     results = Results.read(folder)
     written = [write_text(out, report_page(results, title=title, budget=budget), overwrite)]
     if pdf:
-        from medinr.evaluate.report.browser import print_pdf
+        from medinr.report.browser import print_pdf
 
         printed = out.with_suffix(".pdf")
         with atomic_path(printed, overwrite) as partial:
             print_pdf(out, partial)
         written.append(printed)
     if figures:
-        from medinr.evaluate.paper_figures import paper_figures
+        from medinr.report.paper_figures import paper_figures
 
         drawn = out.with_name(f"{out.stem}_figures")
         with atomic_path(drawn, overwrite) as partial:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from medinr.evaluate.results import Results
+from medinr.jobs.evaluate.results import Results
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medinr.errors import CheckpointError, ConfigError
-from medinr.inr.network import Trunk, TrunkSettings
+from medinr.network.trunk import Trunk, TrunkSettings
 from medinr.optimise import Muon, Optimiser, OptimiserSettings
 
 

@@ -3,8 +3,8 @@ import threading
 import pytest
 import torch
 
-from medinr.inr.network import Trunk, TrunkSettings, random_head
-from medinr.inr.sweep import PIECE, Layers, Sweep
+from medinr.network.sweep import PIECE, Layers, Sweep
+from medinr.network.trunk import Trunk, TrunkSettings, random_head
 from medinr.workers import Workers
 
 
@@ -54,8 +54,8 @@ def test_a_sweep_gives_the_same_with_any_number_of_threads():
         for count in (1, 2, 5):
             torch.set_num_threads(count)
             sweep = Sweep(Layers.of(trunk, head))
-            found.append(sweep.run(points, values, curvature=True, wants_inputs=True))
-            again = sweep.run(points, values, curvature=True, wants_inputs=True)
+            found.append(sweep.run(points, values, curvature=True, input_gradient=True))
+            again = sweep.run(points, values, curvature=True, input_gradient=True)
             for one, other in zip(found[-1].tensors(), again.tensors(), strict=True):
                 assert torch.equal(one, other)
     finally:

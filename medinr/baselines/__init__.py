@@ -1,7 +1,6 @@
-"""What a reader would use instead, through other libraries."""
+"""Methods to compare with, through other libraries."""
 
 from medinr.baselines.generalised_variation import generalised_variation
-from medinr.baselines.naive import interpolate, naive
 from medinr.baselines.rician import denoise_magnitude
 from medinr.baselines.total_variation import total_variation
 from medinr.baselines.tune import Trial, Tuning, tune_weight
@@ -12,8 +11,6 @@ __all__ = [
     "Tuning",
     "denoise_magnitude",
     "generalised_variation",
-    "interpolate",
-    "naive",
     "to_sigpy",
     "total_variation",
     "tune_weight",

@@ -1,7 +1,7 @@
-"""BM3D (Dabov et al. 2007; Makinen, Azzari & Foi 2020) and, for stacks of slices, BM4D (Maggioni et al. 2013).
+"""BM3D (Dabov et al. 2007; Makinen, Azzari & Foi 2020) and, for volumes, BM4D (Maggioni et al. 2013).
 
-Each for magnitudes, by its authors' package where that is installed. The packages are free for non-commercial use only,
-so nothing else depends on them.
+For magnitude images, by the authors' packages where they are installed. The packages are free for non-commercial use
+only, so nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from medinr.operators import Rician
 from medinr.operators.adapters.libraries import require
 
 #: What to install where the use is not commercial.
-EXTRA = "'medinr[peers-noncommercial]'"
+EXTRA = "'medinr[baselines-noncommercial]'"
 
 
 def block_matching(magnitude: Tensor, noise: Rician, strength: float) -> Tensor:
-    """Shrink stacks of patches that look alike in a common transform, then take away the Rician bias.
+    """Shrink groups of similar patches in a common transform, then remove the Rician bias.
 
     Parameters
     ----------
     magnitude : Tensor, shape (y, x) or (z, y, x)
-        Real, in the unit of ``noise.sigma``; BM3D denoises a slice, BM4D a stack.
+        Real, in the unit of ``noise.sigma``; BM3D denoises a slice, BM4D a volume.
     noise : Rician
     strength : float
-        Standard deviation that it is told, in units of sigma. In air the magnitude scatters less than sigma, near
-        edges patches differ more than by noise: the best is near 1, not 1.
+        Standard deviation passed to the package, in units of sigma. In air the standard deviation of the magnitude is
+        below sigma, and near edges patches differ by more than noise: the best value is near 1, but not 1.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Second-order total generalised variation (Bredies, Kunisch & Pock, SIAM J. Imaging Sci. 2010), solved by SigPy.
 
-Total variation takes a slope for many small steps and draws them (staircases); this one lets slopes pass and asks only
-that they change seldom.
+Total variation reconstructs slopes as staircases. Second-order total generalised variation penalises changes of the
+slope instead, so slopes are preserved.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import sigpy
 from torch import Tensor
 
-from medinr.baselines.regularised import Array, finished, regularised
+from medinr.baselines.regularised import Array, iterated, regularised
 from medinr.baselines.sigpy_parts import FieldBending, GradientGap, GroupBall, NonNegative, OnImage
 from medinr.baselines.total_variation import DATA_STEP, GRADIENT_STEP
 from medinr.operators.base import LinearOperator
@@ -44,7 +44,7 @@ def generalised_variation(
     Notes
     -----
     Primal-dual hybrid gradient (Chambolle & Pock, JMIV 2011, algorithm 1) over image and field. The data term is
-    dualised, but for plain denoising, where its proximal map is known.
+    dualised, except for denoising, where its proximal map is known.
     """
     return regularised(
         "total generalised variation",
@@ -87,4 +87,4 @@ def _solve(A: Any, y: Array, x: Array, weight: float, iterations: int, nonnegati
         np.repeat(np.array(steps, x.real.dtype), sizes),
         max_iter=iterations,
     )
-    return np.ascontiguousarray(finished(solver)[0])
+    return np.ascontiguousarray(iterated(solver)[0])

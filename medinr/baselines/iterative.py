@@ -1,4 +1,4 @@
-"""Linear reconstruction stopped early: conjugate gradients, and the simultaneous iterations of tomography."""
+"""Iterative linear reconstruction stopped early: conjugate gradients, and SIRT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def least_squares(data: Tensor, operator: LinearOperator, iterations: int) -> Te
     data : Tensor, shape of ``operator.range``
     operator : LinearOperator
     iterations : int
-        The only regulariser: later ones fit noise.
+        The number is the only regularisation: later iterations fit noise.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def least_squares(data: Tensor, operator: LinearOperator, iterations: int) -> Te
     _check(iterations)
     A = to_sigpy(operator)
     right = A.H(data.detach().resolve_conj().numpy())
-    # On rounding error alone conjugate gradients diverge.
+    # Once the residual is rounding error, conjugate gradients diverge.
     tolerance = np.finfo(right.dtype).eps ** (2 / 3) * np.linalg.norm(right)
     solver = sigpy.alg.ConjugateGradient(A.N, right, 0 * right, max_iter=iterations, tol=tolerance)
     while not solver.done():
@@ -42,7 +42,7 @@ def sirt(data: Tensor, operator: LinearOperator, iterations: int, *, nonnegative
     """Simultaneous iterative reconstruction: ``x <- x + C A^T R (y - A x)``.
 
     ``R`` and ``C`` are one over the row and column sums of ``A``, a matrix of path lengths (Gilbert 1972; Gregor &
-    Benson, IEEE TMI 2008, equation 5). No step size is to be chosen.
+    Benson, IEEE TMI 2008, equation 5). There is no step size to choose.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def sirt(data: Tensor, operator: LinearOperator, iterations: int, *, nonnegative
         With entries of at least 0.
     iterations : int
     nonnegative : bool
-        Set what is below zero to zero after every step.
+        Set negative values to zero after every iteration.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def sirt(data: Tensor, operator: LinearOperator, iterations: int, *, nonnegative
     _check(iterations)
     rows = operator(torch.ones(operator.domain.shape, dtype=data.dtype))
     columns = operator.H(torch.ones(operator.range.shape, dtype=data.dtype))
-    # Rays and pixels that meet nothing have sum zero, and no say.
+    # Rays outside the image and pixels outside all rays have sum zero; their weight is 0.
     r, c = (torch.where(total > 1e-6 * total.max(), 1.0 / total, torch.zeros_like(total)) for total in (rows, columns))
     x = torch.zeros(operator.domain.shape, dtype=data.dtype)
     for _ in range(iterations):

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from medinr.operators import Rician
 
-#: Side of the patches compared, and how far apart two may be, in pixels.
+#: Side of the compared patches, and their largest distance, in pixels.
 PATCH, DISTANCE = 5, 6
 
 
 def nonlocal_means(magnitude: Tensor, noise: Rician, strength: float) -> Tensor:
-    """Average pixels whose surroundings look alike, then take away the Rician bias.
+    """Average pixels with similar surroundings, then remove the Rician bias.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Least squares with a convex regulariser: what every peer of that kind does around its own few steps."""
+"""Least squares with a convex regulariser: what the baselines of that kind have in common."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Array = NDArray[Any]
 #: an image of maximum 1; ``A`` is None for the identity.
 Solver = Callable[[Any, Array, Array, float, int, bool], Array]
 
-#: Conjugate-gradient steps of the start image: exact for Cartesian k-space, past the worst blur for CT.
+#: Conjugate-gradient steps of the start image: exact for Cartesian k-space; for CT most of the blur is gone.
 _WARM_STEPS = 10
 
-#: Relative residual at which they end: on rounding error alone, in float32, conjugate gradients diverge.
+#: Relative residual at which they end: below it, at rounding error in float32, conjugate gradients diverge.
 _WARM_TOLERANCE = 1e-5
 
-#: Power iterations for the operator norm, and the margin for what they miss of it.
+#: Power iterations for the operator norm, and a factor that covers their underestimate.
 _POWER_ITERATIONS, _NORM_MARGIN = 20, 1.05
 
 
@@ -58,11 +58,11 @@ def regularised(
     solver : callable
         See `Solver`.
     data : Tensor, shape (..., *operator.range.shape)
-        Leading dimensions are solved one by one.
+        Leading dimensions are solved one after another.
     operator : LinearOperator
         ``A``.
     weight : float
-        At least 0; with 0 the start image, least squares by conjugate gradients, goes on for all iterations.
+        At least 0; with 0 the result is least squares by conjugate gradients, with all iterations.
     precision : Tensor, broadcastable to ``data``, optional
         Inverse variance of each sample, at least 0.
     iterations : int
@@ -114,7 +114,7 @@ def _solve(
         return torch.zeros_like(backprojected)
     size = norm or norm_above(operator, backprojected)
 
-    # With x = scale v and A = size B both B and v are of order 1, and the weight follows.
+    # With x = scale v and A = size B both B and v are of order 1; the weight is scaled accordingly.
     A = (1.0 / size) * to_sigpy(operator)
     y: Array = data.detach().cpu().resolve_conj().numpy() / np.asarray(size, data.real.detach().numpy().dtype)
     start = _least_squares(A, y, iterations if weight == 0 else min(_WARM_STEPS, iterations))
@@ -124,10 +124,10 @@ def _solve(
     if nonnegative:
         start = np.maximum(start, 0)
     if weight > 0 and scale > 0:
-        bring = start.real.dtype.type(1.0 / scale)
+        factor = start.real.dtype.type(1.0 / scale)
         relative = weight / (size**2 * scale)
-        plain = None if isinstance(operator, Identity) else A
-        start = solver(plain, y * bring, start * bring, relative, iterations, nonnegative) / bring
+        forward = None if isinstance(operator, Identity) else A
+        start = solver(forward, y * factor, start * factor, relative, iterations, nonnegative) / factor
     return torch.from_numpy(start)
 
 
@@ -136,11 +136,11 @@ def _least_squares(A: Any, y: Array, iterations: int) -> Array:
     x = np.zeros_like(right)
     tolerance = _WARM_TOLERANCE * np.linalg.norm(right)
     solver = sigpy.alg.ConjugateGradient(A.N, right, x, max_iter=iterations, tol=tolerance)
-    return finished(solver)
+    return iterated(solver)
 
 
-def finished(algorithm: Any) -> Array:
-    """Run one of SigPy's algorithms to its end and give its image."""
+def iterated(algorithm: Any) -> Array:
+    """Run one of SigPy's algorithms to its end and return its image."""
     while not algorithm.done():
         algorithm.update()
     image: Array = algorithm.x
@@ -148,9 +148,9 @@ def finished(algorithm: Any) -> Array:
 
 
 def norm_above(operator: LinearOperator, start: Tensor) -> float:
-    """Norm of the operator, a little overestimated, from an image that is not zero.
+    """Norm of the operator, slightly overestimated, by power iterations from an image that is not zero.
 
-    Unlike `LinearOperator.norm` in the precision of the data: a projector would build a second matrix.
+    Unlike `LinearOperator.norm` it is computed in the precision of the data, so that projectors build no second matrix.
     """
     if isinstance(operator, Identity):
         return 1.0

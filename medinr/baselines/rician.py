@@ -1,4 +1,4 @@
-"""Total variation and its like for magnitude images, whose noise is Rician and lifts the dark parts."""
+"""Total variation and its generalisation for magnitude images, whose Rician noise raises dark regions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def denoise_magnitude(
     iterations: int = 200,
     method: Callable[..., Tensor] = total_variation,
 ) -> Tensor:
-    """Denoise the magnitude by total variation, then take away the Rician bias.
+    """Denoise the magnitude by total variation, then remove the Rician bias.
 
     Denoising estimates the mean of the magnitude, not the signal; in air that mean is ``1.25 sigma``.
     `Rician.debias` inverts it pixel by pixel (Koay & Basser 2006).
@@ -32,7 +32,7 @@ def denoise_magnitude(
         Dimensionless, as in `total_variation` with ``precision = 1 / sigma^2``.
     iterations : int
     method : callable
-        `total_variation`, or `generalised_variation`, which is called the same way.
+        `total_variation` or `generalised_variation`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Parallel imaging through SigPy's own applications: what its users would run on raw multi-coil k-space."""
+"""Parallel imaging by SigPy's own applications for multi-coil k-space."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _weights(mask: Tensor) -> object:
 def _check(kspace: Tensor, mask: Tensor, maps: Tensor, weight: float) -> None:
     if kspace.shape != maps.shape or mask.shape != kspace.shape[-2:]:
         raise ShapeError(
-            f"SENSE wants k-space and maps (coil, y, x) and a mask (y, x); got {tuple(kspace.shape)}, "
+            f"SENSE needs k-space and maps (coil, y, x) and a mask (y, x); got {tuple(kspace.shape)}, "
             f"{tuple(maps.shape)} and {tuple(mask.shape)}."
         )
     if weight < 0:

@@ -1,4 +1,4 @@
-"""What total variation and its generalisation need beside SigPy: differences, and projections for their duals."""
+"""Operators and proximal maps of total (generalised) variation that SigPy lacks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GroupBall(sigpy.prox.Prox):  # type: ignore[misc]
     """Projection of every vector along the first axis onto the ball of one radius.
 
     It is the proximal map of the conjugate of ``radius * sum_r ||p(r)||_2``; the norm is over axes and over
-    real and imaginary part together, which makes total variation isotropic and blind to phase.
+    real and imaginary part together, which makes total variation isotropic and independent of phase.
     """
 
     def __init__(self, shape: tuple[int, ...], radius: float) -> None:
@@ -76,7 +76,7 @@ class NonNegative(sigpy.prox.Prox):  # type: ignore[misc]
 
 
 class GradientGap(sigpy.linop.Linop):  # type: ignore[misc]
-    """``(x, w) -> grad x - w``, the two packed as ``(1 + axes, *shape)``: what the field ``w`` misses of the gradient.
+    """``(x, w) -> grad x - w``, the two packed as ``(1 + axes, *shape)``: difference of gradient and field ``w``.
 
     Forward differences; at the far border of an axis, where there is none, the gap is zero rather than ``-w``. So
     affine images have fields without any gap. The norm is below ``sqrt(4 axes + 1)``.
@@ -107,7 +107,7 @@ class _GradientGapAdjoint(sigpy.linop.Linop):  # type: ignore[misc]
 
 
 def _without_far_border(field: Array) -> Array:
-    """Set, in place, what points out of the image to zero."""
+    """Set the components at the far borders, which point out of the image, to zero in place."""
     for axis in range(len(field)):
         np.moveaxis(field[axis], axis, 0)[-1] = 0
     return field
@@ -157,7 +157,7 @@ class _FieldBendingAdjoint(sigpy.linop.Linop):  # type: ignore[misc]
 
 
 class OnImage(sigpy.prox.Prox):  # type: ignore[misc]
-    """A proximal map of the image alone, of what is packed as ``(x, w)``; the field passes."""
+    """A proximal map of the image in a packed ``(x, w)``; the field is unchanged."""
 
     def __init__(self, prox: Any) -> None:
         self.prox = prox

@@ -1,7 +1,7 @@
-"""The published recipe, as its authors' library runs it: for comparing speed, step by step.
+"""The published STRAINER recipe, as its authors' library runs it, to compare speed and results.
 
-STRAINER (Vyas et al., NeurIPS 2024; library alpine): trunk transferred, head drawn at random, every weight moved by
-Adam at 1e-4 on all points at once through automatic differentiation, for 2000 steps.
+STRAINER (Vyas et al., NeurIPS 2024; library alpine): pretrained trunk, random head, all weights optimised by Adam
+at 1e-4 on all points at once through automatic differentiation, for 2000 steps.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medinr.inr.network import Trunk, random_head
-from medinr.inr.sweep import Layers, Sweep
+from medinr.network.sweep import Layers, Sweep
+from medinr.network.trunk import Trunk, random_head
 
 #: Step size of the published recipe.
 RATE = 1e-4
@@ -41,7 +41,7 @@ class PublishedRecipe:
         self._sweep = Sweep(self.layers)
 
     def step_as_published(self) -> float:
-        """Take a step as the authors' library does, full graph in memory; gives the mean squared error before it."""
+        """Take a step as the authors' library does, full graph in memory; return the mean squared error before it."""
         self.optimiser.zero_grad()
         h = self.points
         for weight, bias in zip(self.trunk.weights, self.trunk.biases, strict=True):
@@ -55,7 +55,7 @@ class PublishedRecipe:
         return float(loss.detach())
 
     def step(self) -> float:
-        """Take the same step with the gradient of `medinr.inr.sweep`: equal up to rounding, faster."""
+        """Take the same step with the gradient of `medinr.network.sweep`: equal up to rounding, and faster."""
         self.layers.read(self.head)
         gradient = self._sweep.run(self.points, self.values)
         self.layers.assign(gradient, self.head, 2 / self.values.shape[1])

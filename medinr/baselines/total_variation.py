@@ -1,4 +1,4 @@
-"""Total variation (Rudin, Osher & Fatemi 1992), solved by SigPy: the peer that costs nothing to train."""
+"""Total variation (Rudin, Osher & Fatemi 1992), solved by SigPy; it needs no training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import sigpy
 from torch import Tensor
 
-from medinr.baselines.regularised import Array, finished, regularised
+from medinr.baselines.regularised import Array, iterated, regularised
 from medinr.baselines.sigpy_parts import ForwardDifference, GroupBall, NonNegative
 from medinr.operators.base import LinearOperator
 
@@ -41,11 +41,11 @@ def total_variation(
     Parameters
     ----------
     data : Tensor, shape (..., *operator.range.shape)
-        Leading dimensions are solved one by one.
+        Leading dimensions are solved one after another.
     operator : LinearOperator
         ``A``.
     weight : float
-        At least 0; with 0 the start image, least squares by conjugate gradients, goes on for all iterations.
+        At least 0; with 0 the result is least squares by conjugate gradients, with all iterations.
     precision : Tensor, broadcastable to ``data``, optional
         Inverse variance of each sample, at least 0.
     iterations : int
@@ -69,7 +69,7 @@ def total_variation(
     -----
     Primal-dual hybrid gradient (Chambolle & Pock, JMIV 2011, algorithm 1) with both terms dualised; plain
     denoising keeps the data term in the primal and is accelerated (algorithm 2). Data and operator are
-    brought to norm 1 inside, so that the steps fit any scan.
+    scaled to norm 1 inside, so that the step sizes suit any scan.
     """
     return regularised(
         "total variation",
@@ -108,7 +108,7 @@ def _primal_dual(A: Any, y: Array, x: Array, weight: float, iterations: int, non
         steps,
         max_iter=iterations,
     )
-    return finished(solver)
+    return iterated(solver)
 
 
 def _denoise(y: Array, x: Array, weight: float, iterations: int, nonnegative: bool) -> Array:
@@ -126,4 +126,4 @@ def _denoise(y: Array, x: Array, weight: float, iterations: int, nonnegative: bo
         gamma_primal=1,
         max_iter=iterations,
     )
-    return finished(solver)
+    return iterated(solver)

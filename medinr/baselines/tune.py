@@ -1,4 +1,4 @@
-"""One hyper-parameter for all scans of a task, chosen on training subjects and nowhere else."""
+"""Tuning of one hyper-parameter for all scans of a task, on training subjects only."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def tune_weight(
 ) -> Tuning:
     """Pick the weight with the best mean score over training cases.
 
-    A logarithmic grid first, continued where its best weight is its first or last (a peer must not lose to a
-    short grid), then golden-section steps in the logarithm around the best (Kiefer 1953).
+    A logarithmic grid first, extended where its best weight is its first or last, so that no baseline suffers from a
+    short grid; then golden-section steps in the logarithm around the best (Kiefer 1953).
 
     Parameters
     ----------
     cases : sequence
-        Training cases; whatever ``solve`` and ``score`` understand.
+        Training cases, as ``solve`` and ``score`` take them.
     solve : callable
         ``solve(case, weight)`` reconstructs.
     score : callable
@@ -73,7 +73,7 @@ def tune_weight(
     refinements : int
         Golden-section evaluations after the grid.
     extensions : int
-        Most steps the grid may be continued by.
+        Largest number of steps by which the grid is extended.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def tune_weight(
 
 
 def _extend(grid: list[float], value: Callable[[float], float], extensions: int) -> None:
-    """Continue the grid, in place, past an end that is its best."""
+    """Extend the grid, in place, beyond an end that is its best."""
     for _ in range(extensions):
         best = max(grid, key=value)
         if best == grid[0]:

@@ -1,7 +1,7 @@
-"""A U-Net (Ronneberger, Fischer & Brox 2015; MONAI's) from the plainest image to the truth, learned for one task.
+"""A U-Net (Ronneberger, Fischer & Brox 2015; MONAI's) from the direct image to the reference, trained for one task.
 
-What is usual where training pairs exist, as the baseline of fastMRI (Zbontar et al. 2018): magnitudes in, magnitudes
-out. It has seen one sampling pattern, noise level and anatomy, and never looks at the measurement again.
+This is the usual method where training pairs exist, as the baseline of fastMRI (Zbontar et al. 2018), on magnitudes. It
+is trained for one sampling pattern, noise level and anatomy, and has no data consistency.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ BATCH, PATCH, RATE = 4, 128, 1e-3
 def untrained_unet(seed: int = 0) -> nn.Module:
     """Return the network with weights drawn from a seed; the global random state stays as it was.
 
-    Its last layer is zero, so that training begins at the plain image: behind instance norms a drawn one would begin
-    far from it.
+    Its last layer is zero, so that training begins at the direct image. A random last layer behind instance norms would
+    begin far from it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -46,9 +46,9 @@ def train_unet(
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> nn.Module:
-    """Train a network on pairs of plain image and truth.
+    """Train a network on pairs of direct image and reference.
 
-    Absolute error (as fastMRI's), Adam, step size rising and falling once; patches with random flips left to right.
+    Absolute error (as fastMRI's), Adam, one cycle of the step size, patches with random left-right flips.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ def train_unet(
     network = untrained_unet(seed).train()
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=max(steps, 2))
-    largest = max(size for plain, _ in pairs for size in plain.shape)
+    largest = max(size for direct, _ in pairs for size in direct.shape)
     side = min(PATCH, largest + -largest % MULTIPLE)
     for step in range(steps):
         chosen = torch.randint(len(pairs), (BATCH,), generator=generator).tolist()
         batch = torch.stack([_patch(pairs[number], side, generator) for number in chosen])
-        plain, truth = batch[:, :1], batch[:, 1:]
-        error = functional.l1_loss(plain + network(plain), truth)
+        direct, reference = batch[:, :1], batch[:, 1:]
+        error = functional.l1_loss(direct + network(direct), reference)
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
@@ -93,21 +93,21 @@ def train_unet(
 
 
 @torch.no_grad()
-def improve(network: nn.Module, plain: Tensor) -> Tensor:
-    """Apply a trained network to a real image ``(y, x)`` of any size, in the scale it was trained in."""
-    whole = _padded(plain)
+def improve(network: nn.Module, direct: Tensor) -> Tensor:
+    """Apply a trained network to a real image ``(y, x)`` of any size, in the scale of its training."""
+    whole = _padded(direct)
     better: Tensor = whole + network(whole)
-    return better[0, 0, : plain.shape[0], : plain.shape[1]]
+    return better[0, 0, : direct.shape[0], : direct.shape[1]]
 
 
 def _padded(image: Tensor) -> Tensor:
-    """Continue an image below and to the right to a multiple of `MULTIPLE`, shape (1, 1, y, x)."""
+    """Extend an image below and to the right to a multiple of `MULTIPLE`, shape (1, 1, y, x)."""
     below, right = (-size % MULTIPLE for size in image.shape)
     return functional.pad(image[None, None], (0, right, 0, below), mode="replicate")
 
 
 def _patch(pair: tuple[Tensor, Tensor], side: int, generator: torch.Generator) -> Tensor:
-    """A square of both at one place, shape (2, side, side), zero beyond images that are smaller."""
+    """A square patch of both images at one position, shape (2, side, side), with zeros beyond smaller images."""
     both = torch.cat([_padded(image) for image in pair])[:, 0]
     y, x = (int(torch.randint(max(0, size - side) + 1, (1,), generator=generator)) for size in both.shape[1:])
     patch = both[:, y : y + side, x : x + side]

@@ -42,7 +42,7 @@ def wavelet_sparsity(
         Standard deviation of the noise, in the unit of the data.
     iterations : int
     nonnegative : bool
-        Set what is below zero to zero at the end.
+        Set negative values to zero at the end.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def wavelet_sparsity(
     x = np.ascontiguousarray(start.detach().resolve_conj().numpy()) / np.asarray(size**2, start.real.numpy().dtype)
 
     def proximal(step: float, image: NDArray[Any]) -> NDArray[Any]:
-        # The library's own soft threshold makes real images complex, and warns of zeros.
+        # SigPy's own soft threshold makes real images complex, and warns about zeros.
         coefficients: NDArray[Any] = transform(image)
         size, least = np.abs(coefficients), step * weight * sigma
         shrunk: NDArray[Any] = transform.H(coefficients * (1 - least / np.maximum(size, least)))

@@ -32,47 +32,47 @@ def _bar(console: Console) -> Progress:
 
 
 class TrainingBars(NamedTuple):
-    """What moves the bars of a training, each with the number done.
+    """Callbacks that update the bars of a training, each with the number done.
 
     Attributes
     ----------
-    trunk, prior : callable
+    network, prior : callable
         Steps, with the PSNR per head and the gain in dB.
-    exams : callable
-        Sessions of which exams are made up, with how many there are; the bar shows once there is one.
+    follow_ups : callable
+        Sessions of which synthetic follow-ups are made, with their number; the bar appears with the first.
     """
 
-    trunk: Callable[[int, tuple[float, ...]], None]
+    network: Callable[[int, tuple[float, ...]], None]
     prior: Callable[[int, float], None]
-    exams: Callable[[int, int], None]
+    follow_ups: Callable[[int, int], None]
 
 
 @contextmanager
 def training_bars(console: Console, steps: int, prior_steps: int) -> Iterator[TrainingBars]:
-    """Bars over the parts of a training."""
+    """Bars for the parts of a training."""
     with _bar(console) as bar:
-        trunk = bar.add_task("trunk", total=steps, note="")
-        prior = bar.add_task("local prior", total=prior_steps, note="", visible=prior_steps > 0)
-        exams = bar.add_task("earlier exams", total=None, note="made up from sessions", visible=False)
+        network = bar.add_task("network", total=steps, note="")
+        prior = bar.add_task("denoisers", total=prior_steps, note="", visible=prior_steps > 0)
+        follow_ups = bar.add_task("synthetic follow-ups", total=None, note="made from sessions", visible=False)
         smooth = [0.0, 0.0]
 
-        def update_trunk(done: int, psnr: tuple[float, ...]) -> None:
+        def update_network(done: int, psnr: tuple[float, ...]) -> None:
             heads = " ".join(f"{value:.0f}" for value in psnr[:12]) + (" ..." if len(psnr) > 12 else "")
-            bar.update(trunk, completed=done, note=f"mean {sum(psnr) / len(psnr):.1f} dB, heads {heads}")
+            bar.update(network, completed=done, note=f"mean {sum(psnr) / len(psnr):.1f} dB, heads {heads}")
 
         def update_prior(done: int, gain: float) -> None:
             smooth[:] = [0.98 * smooth[0] + 0.02 * gain, 0.98 * smooth[1] + 0.02]
-            bar.update(prior, completed=done, note=f"{smooth[0] / smooth[1]:.1f} dB above doing nothing")
+            bar.update(prior, completed=done, note=f"{smooth[0] / smooth[1]:.1f} dB above the noisy image")
 
-        def update_exams(done: int, planned: int) -> None:
-            bar.update(exams, completed=done, total=planned, visible=True)
+        def update_follow_ups(done: int, planned: int) -> None:
+            bar.update(follow_ups, completed=done, total=planned, visible=True)
 
-        yield TrainingBars(update_trunk, update_prior, update_exams)
+        yield TrainingBars(update_network, update_prior, update_follow_ups)
 
 
 @contextmanager
 def fit_bar(console: Console) -> Iterator[Callable[[int, Step], None]]:
-    """Bar per slice, with the residual in units of the noise."""
+    """A bar per slice, with the residual in units of the noise."""
     with _bar(console) as bar:
         tasks = {}
 

@@ -1,4 +1,4 @@
-"""One function per command: options to pipeline, result to terminal."""
+"""One function per command: it passes options to a pipeline, and prints the result."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from rich.console import Console
 
 from medinr.cli.bars import fit_bar, training_bars
 from medinr.cli.progress import evaluation_progress
-from medinr.config import (
-    EvaluateConfig,
-    PretrainConfig,
-    ReconstructConfig,
-    find_config,
-    find_manifest,
-    load_config,
-)
-from medinr.evaluate.requirements import judge, parse_requirement
-from medinr.evaluate.sentences import regret_sentence
-from medinr.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
+from medinr.config import EvaluateConfig, find_config, find_manifest, load_config, load_task_config
+from medinr.errors import InputError
 from medinr.io.manifest import read_manifest
-from medinr.solve.uncertainty import REPEATS
-from medinr.trunks.checkpoint import load_checkpoint, read_card, shipped_trunks
-from medinr.trunks.spectrum import freeze_depth, layer_spectra
+from medinr.jobs.evaluate.requirements import judge, parse_requirement
+from medinr.jobs.evaluate.sentences import regret_sentence
+from medinr.jobs.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
+from medinr.models.checkpoint import load_model, read_card, shipped_models
+from medinr.uncertainty.bootstrap import REPEATS
 
 
 def inspect(options: argparse.Namespace, console: Console) -> None:
@@ -37,6 +30,7 @@ def inspect(options: argparse.Namespace, console: Console) -> None:
 
 def pretrain(options: argparse.Namespace, console: Console) -> None:
     """`medinr pretrain`."""
+    from medinr.config.pretrain import PretrainConfig
     from medinr.pipelines.pretrain import pretrain as run
 
     path = find_config(options.config)
@@ -47,12 +41,12 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
             options.out,
             near=path.parent,
             overwrite=options.overwrite,
-            progress=bars.trunk,
+            progress=bars.network,
             prior_progress=bars.prior,
-            exam_progress=bars.exams,
+            follow_up_progress=bars.follow_ups,
         )
     console.print(
-        f"Trunk {card.name}: {len(card.scans)} slices of {len(card.subjects)} subjects, "
+        f"Model {card.name}: {len(card.scans)} slices of {len(card.subjects)} subjects, "
         f"mean training PSNR {card.results['psnr_mean']:.2f} dB, in {options.out}"
     )
 
@@ -61,9 +55,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
     """`medinr reconstruct`."""
     from medinr.pipelines.reconstruct import reconstruct as run
 
-    config = load_config(ReconstructConfig, options.task, options.overrides)
-    if options.trunk:
-        config = replace(config, trunk=options.trunk)
+    config = load_task_config(options.task, options.overrides, method=options.method, model=options.model)
     if options.uncertainty and not config.uncertainty.repeats:
         config = replace(config, uncertainty=replace(config.uncertainty, repeats=REPEATS))
     with fit_bar(console) as progress:
@@ -73,7 +65,7 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             config,
             slices=options.slices,
             sidecar=options.sidecar,
-            earlier=options.earlier,
+            auxiliary=options.auxiliary,
             overwrite=options.overwrite,
             progress=progress,
             index=options.index,
@@ -84,32 +76,31 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
         console.print(f"slice {number}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
     for warning in result.warnings:
         console.print(f"Warning: {warning}", style="yellow", highlight=False)
-    if result.earlier is not None:
-        console.print(result.earlier.sentence(), highlight=False)
+    if result.auxiliary is not None:
+        console.print(result.auxiliary.sentence(), highlight=False)
     console.print(repr(result.volume), highlight=False)
     console.print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
 
 
 def simulate(options: argparse.Namespace, console: Console) -> None:
     """`medinr simulate`."""
-    from medinr.io.measurement import write_measurement
-    from medinr.pipelines.measure import measure
+    from medinr.pipelines.simulate import simulate as run
 
-    config = load_config(ReconstructConfig, options.task, options.overrides)
-    measurement, _ = measure(
+    measurement = run(
         options.source,
-        config,
+        options.out,
+        load_task_config(options.task, options.overrides),
         slices=options.slices,
+        overwrite=options.overwrite,
         index=options.index,
         series=options.series,
         modality=options.modality,
     )
-    write_measurement(measurement, options.out, overwrite=options.overwrite)
     console.print(f"{measurement!r} written to {options.out}", highlight=False)
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> int:
-    """`medinr evaluate`: 1 when a claim of --require falls short."""
+    """`medinr evaluate`: 1 when a claim of --require does not hold."""
     from medinr.pipelines.evaluate import evaluate as run
 
     path = find_config(options.config)
@@ -118,7 +109,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> int:
         config,
         tasks=options.tasks or config.tasks,
         methods=options.methods or config.methods,
-        trunks=tuple(options.trunks) or config.trunks,
+        models=tuple(options.models) or config.models,
     )
     manifest = read_manifest(find_manifest(options.manifest))
     with evaluation_progress(console) as watch:
@@ -148,8 +139,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> int:
 
 def report(options: argparse.Namespace, console: Console) -> None:
     """`medinr report`."""
-    from medinr.evaluate.report import Budget
     from medinr.pipelines.report import report as run
+    from medinr.report import Budget
 
     written = run(
         options.folder,
@@ -171,10 +162,14 @@ def report(options: argparse.Namespace, console: Console) -> None:
         console.print(f"{len(drawn)} figures: {page.with_name(page.stem + '_figures')}", highlight=False)
 
 
-def trunks(options: argparse.Namespace, console: Console) -> None:
-    """`medinr trunks`."""
+def models(options: argparse.Namespace, console: Console) -> None:
+    """`medinr models`."""
     if options.name:
-        found = load_checkpoint(options.name)
+        from medinr.models.spectrum import freeze_depth, layer_spectra
+
+        found = load_model(options.name)
+        if found.card is None:
+            raise InputError("Random weights have no card.")
         spectra = layer_spectra(found.trunk.weights)
         layers = {
             "layers": [asdict(spectrum) for spectrum in spectra],
@@ -185,7 +180,7 @@ def trunks(options: argparse.Namespace, console: Console) -> None:
         }
         console.print_json(json.dumps(asdict(found.card) | layers))
         return
-    for name, path in shipped_trunks().items():
+    for name, path in shipped_models().items():
         card = read_card(path)
         y, x = card.grid_shape
         console.print(
@@ -195,14 +190,15 @@ def trunks(options: argparse.Namespace, console: Console) -> None:
         )
 
 
-def trunks_choose(options: argparse.Namespace, console: Console) -> None:
-    """`medinr trunks choose`."""
-    from medinr.pipelines.choose import choose, ranking, verdict
+def models_choose(options: argparse.Namespace, console: Console) -> None:
+    """`medinr models choose`."""
+    from medinr.jobs.choose_model import ranking, verdict
+    from medinr.pipelines.choose_model import choose_model
 
-    measurement, candidates = choose(
+    measurement, candidates = choose_model(
         options.source,
-        load_config(ReconstructConfig, options.task, options.overrides),
-        trunks=options.trunks,
+        load_task_config(options.task, options.overrides),
+        models=options.models,
         slices=options.slices,
         sidecar=options.sidecar,
         announce=lambda name: console.print(f"{name} ...", highlight=False),
@@ -224,19 +220,11 @@ def check_operator(options: argparse.Namespace, console: Console) -> int:
     return 0 if report.ok else 1
 
 
-def benchmark(options: argparse.Namespace, console: Console) -> None:
-    """`medinr benchmark`."""
-    from medinr.cli.benchmarks import run
-
-    table = run(options, lambda line: console.print(line, highlight=False))
-    console.print(table, soft_wrap=False)
-
-
 def demo(options: argparse.Namespace, console: Console) -> None:
     """`medinr demo`."""
     from medinr.pipelines.demo import demo as run
 
-    config = load_config(ReconstructConfig, "kspace")
+    config = load_task_config("kspace")
     with fit_bar(console) as progress:
         scores = run(config, options.out, overwrite=options.overwrite, progress=progress)
     console.print(comparison_table(scores, "kspace"), soft_wrap=False)

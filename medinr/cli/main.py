@@ -1,4 +1,4 @@
-"""Arguments in, pipeline called, exit code out: 0 done, 1 our failure, 2 bad input, 130 interrupted."""
+"""Entry point of the command line. Exit codes: 0 done, 1 failure of medinr, 2 bad input, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib import metadata
-
-from rich.console import Console
 
 from medinr.cli.arguments import build_parser
 from medinr.cli.memory import keep_freed_memory
@@ -29,43 +26,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code.
     """
-    parser = build_parser(metadata.version("medinr"))
+    parser = build_parser()
     options = parser.parse_args(_words(sys.argv[1:] if arguments is None else arguments))
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if not options.debug:
         warnings.simplefilter("ignore")
     try:
         return _run(options)
     except KeyboardInterrupt:
-        errors.print("Interrupted. Run the same command again to continue.")
+        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
         return 130
     except Exception as error:
         if options.debug:
             raise
         if isinstance(error, InputError):
-            errors.print(f"medinr: {error}")
+            print(f"medinr: {error}", file=sys.stderr)
             return 2
-        errors.print(f"medinr failed: {type(error).__name__}: {error}\nRun again with --debug for the whole story.")
+        print(
+            f"medinr failed: {type(error).__name__}: {error}\nRun again with --debug for the traceback.",
+            file=sys.stderr,
+        )
         return 1
 
 
 def _words(arguments: Sequence[str]) -> list[str]:
-    """Join the words of `trunks choose`, one command to the parser."""
-    if list(arguments[:2]) == ["trunks", "choose"]:
-        return ["trunks choose", *arguments[2:]]
+    """Join the words of `models choose`, one command to the parser."""
+    if list(arguments[:2]) == ["models", "choose"]:
+        return ["models choose", *arguments[2:]]
     return list(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
     wait_briefly()
     keep_freed_memory()
-    # Imported here so that --help answers at once: the commands pull in torch and MONAI.
+    # Imported here so that --help is fast: the commands import torch and MONAI.
+    from rich.console import Console
+
     from medinr.cli import commands
 
     if "threads" in options:
         use_threads(options.threads)
     command = getattr(commands, options.command.replace(" ", "_").replace("-", "_"))
-    # No markup: names of series and files may hold brackets. No wrapping: paths are there to be copied.
+    # No markup: names of series and files may contain brackets. No wrapping, so that paths can be copied.
     return int(command(options, Console(markup=False, soft_wrap=True)) or 0)
 
 

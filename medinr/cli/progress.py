@@ -1,21 +1,22 @@
-"""How far an evaluation is: a live table in a terminal, a line per result elsewhere."""
+"""Progress of an evaluation: a live table in a terminal, otherwise a line per result."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from medinr.jobs.evaluate.run import Status
+
 
 @contextmanager
-def evaluation_progress(console: Console) -> Iterator[Callable[[Any], None]]:
-    """Give what is called with every `medinr.pipelines.evaluate.Status`."""
+def evaluation_progress(console: Console) -> Iterator[Callable[[Status], None]]:
+    """Yield a callback for every `medinr.jobs.evaluate.run.Status`."""
     if not console.is_terminal:
         yield lambda status: _line(console, status)
         return
@@ -24,19 +25,19 @@ def evaluation_progress(console: Console) -> Iterator[Callable[[Any], None]]:
         yield lambda status: live.update(_table(status, time.monotonic() - started))
 
 
-def _line(console: Console, status: Any) -> None:
+def _line(console: Console, status: Status) -> None:
     if status.last is None or not status.last.fresh:
         return
     done, planned = status.done.total(), status.planned.total()
-    unit = status.last.unit
+    job = status.last.job
     console.print(
-        f"{done}/{planned}  {unit.cell.replace('__', '  ')}  {unit.method}: "
+        f"{done}/{planned}  {job.case.replace('__', '  ')}  {job.method}: "
         f"{status.last.psnr:.2f} dB in {status.last.seconds:.1f} s",
         highlight=False,
     )
 
 
-def _table(status: Any, seconds: float) -> Table:
+def _table(status: Status, seconds: float) -> Table:
     done, planned = status.done.total(), status.planned.total()
     left = f", about {seconds / done * (planned - done):.0f} s left" if done else ""
     table = Table(title=f"{done} of {planned} reconstructions, {seconds:.0f} s{left}", box=SIMPLE, pad_edge=False)

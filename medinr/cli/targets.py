@@ -1,4 +1,4 @@
-"""``module:object`` and ``path/to/file.py:object``: the user's own operator, found by name."""
+"""``module:object`` and ``path/to/file.py:object``: the user's own operator, imported by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_operator(target: str) -> LinearOperator:
     ----------
     target : str
         ``module:object`` or ``path/to/file.py:object``; the object may be an attribute of another, ``scan.operator``.
-        Modules are looked for in the present folder as well.
+        Modules are searched in the current folder as well.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def _from_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise FileError(f"{path}: not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    # A file finds its neighbours, as it does when Python runs it.
+    # The file may import others in its folder, as when Python runs it.
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
     try:

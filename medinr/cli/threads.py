@@ -1,4 +1,4 @@
-"""How many threads a command computes with, and how they wait for one another."""
+"""Number of threads of a command, and how idle threads wait."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import functools
 import os
 from pathlib import Path
 
-#: Idle OpenMP workers sleep after some 20 microseconds: GNU's runtime (torch's Linux builds), in turns of a loop.
-#: LLVM's and Intel's (the other builds) count in milliseconds: there they sleep at once. NumPy's OpenBLAS counts in
-#: powers of two of the processor's cycles, by default for 20 milliseconds.
+#: Idle OpenMP workers sleep after some 20 microseconds. GNU's runtime (torch's Linux builds) counts iterations of a
+#: loop. LLVM's and Intel's (the other builds) count milliseconds; there they sleep at once. NumPy's OpenBLAS counts
+#: powers of two of the processor's cycles; its default is 20 milliseconds.
 WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "16"}
 
-#: Any of these in the environment means that the user has decided how threads wait.
+#: If any of these is in the environment, the user has decided how threads wait.
 DECIDED = ("OMP_WAIT_POLICY", *WAITING)
 
 
 def wait_briefly() -> None:
-    """Let idle threads soon sleep instead of spin; each runtime reads this once, when it is loaded.
+    """Let idle threads sleep soon instead of spinning; each runtime reads this once, when it is loaded.
 
-    By default a worker without work turns in a loop for some milliseconds in case more comes. Two processes on the
-    same cores then lose whole time slices to loops that compute nothing. Workers that sleep at once have to be woken
-    for every small operation: a reconstruction takes a third longer. In between, it gains nearly all of that, and two
-    at once take no longer than one after the other.
+    By default an idle worker spins for some milliseconds in case more work comes. Two processes on the same cores then
+    lose whole time slices to loops that compute nothing. Workers that sleep at once have to be woken for every small
+    operation: a reconstruction takes a third longer. With a short wait nearly all of that is avoided, and two
+    reconstructions at once take no longer than one after the other.
     """
     if not any(name in os.environ for name in DECIDED):
         os.environ.update(WAITING)
 
 
 def machine_threads() -> int:
-    """Threads the machine can run at once."""
+    """Number of threads that the machine can run at once."""
     return os.cpu_count() or 1
 
 
 def granted_threads(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Threads this process may run at once: its CPU affinity, or its container's quota where that is smaller.
+    """Number of threads that this process may run at once: its CPU affinity, or its container's quota if smaller.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def granted_threads(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def parse_threads(text: str) -> int:
-    """Read a number of threads that this machine has.
+    """Read a number of threads, at most as many as this machine has.
 
     Examples
     --------
@@ -73,14 +73,14 @@ def parse_threads(text: str) -> int:
 
 @functools.cache
 def _own_choice() -> int:
-    # Asked once, before anything is set: torch leaves out hyperthreads and heeds OMP_NUM_THREADS.
+    # Read once, before anything is set: torch excludes hyperthreads and respects OMP_NUM_THREADS.
     import torch
 
     return torch.get_num_threads()
 
 
 def use_threads(count: int | None) -> int:
-    """Set the threads of torch's operations, by default to what this process is granted; give what was set."""
+    """Set the threads of torch's operations, by default to what this process may use; return the number."""
     import torch
 
     own = _own_choice()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import math
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +40,13 @@ def load_config(cls: type[T], name: str | Path, overrides: Sequence[str] = (), n
     ConfigError
         On a missing file, broken YAML, an unknown key or a value of the wrong type.
     """
+    return parse(cls, *read_settings(name, overrides, near))
+
+
+def read_settings(
+    name: str | Path, overrides: Sequence[str] = (), near: Path | None = None
+) -> tuple[dict[str, Any], str]:
+    """Read a YAML file, parameters and errors as of `load_config`: its mapping, and its name for errors."""
     path = find_config(name, near)
     try:
         values = yaml.safe_load(path.read_text()) or {}
@@ -49,7 +58,7 @@ def load_config(cls: type[T], name: str | Path, overrides: Sequence[str] = (), n
         )
     for override in overrides:
         _override(values, override)
-    return parse(cls, values, path.name)
+    return values, path.name
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -67,19 +76,29 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
 
 
-def parse(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+def parse(cls: type[T], values: Mapping[str, Any], where: str, given: Mapping[str, Any] | None = None) -> T:
     """Fill a dataclass from a mapping, descending into nested dataclasses.
+
+    Parameters
+    ----------
+    cls : type
+    values : mapping
+    where : str
+        For errors.
+    given : mapping, optional
+        Fields that are ready and not in the mapping.
 
     Examples
     --------
-    >>> from medinr.inr.network import TrunkSettings
-    >>> parse(TrunkSettings, {"widht": 64}, "my.yaml")  # doctest: +ELLIPSIS
+    >>> from medinr.solve.half_quadratic import PlugAndPlaySettings
+    >>> parse(PlugAndPlaySettings, {"iteratoins": 64}, "my.yaml")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    medinr.errors.ConfigError: my.yaml: unknown key 'widht'. Did you mean 'width'? ...
+    medinr.errors.ConfigError: my.yaml: unknown key 'iteratoins'. Did you mean 'iterations'? ...
     """
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]  # cls is a dataclass
-    hints = get_type_hints(cls)
-    result = {}
+    result = dict(given or {})
+    # What is given need not be resolved: its type may stand in a part that is not loaded.
+    hints = get_type_hints(cls, localns=_Unloaded(cls) if given else None)
     for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -97,6 +116,19 @@ def parse(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**result)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+class _Unloaded(dict[str, Any]):
+    """Names that a class's hints mention although their part was not loaded: anything may stand there."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__()
+        self._loaded = vars(sys.modules[cls.__module__]).keys() | vars(builtins).keys()
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._loaded:
+            raise KeyError(name)
+        return Any
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medinr.config.parse import load_config
 from medinr.config.schema import ReconstructConfig
+from medinr.config.task import load_task_config
 from medinr.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ class ProtocolTask:
     base: str
     changes: tuple[str, ...]
     words: str
-    beside: str = ""
+    auxiliary: str = ""
     neighbours: int = 0
 
 
@@ -30,8 +30,8 @@ class NamedTask:
     ----------
     name, words : str
     config : ReconstructConfig
-    beside : {"", "earlier", "contrast", "stranger"}
-        Which other scans the measurement may be explained with (`medinr.pipelines.beside`).
+    auxiliary : {"", "session", "contrast", "stranger"}
+        Which auxiliary scans the measurement may be reconstructed with (`medinr.jobs.evaluate.auxiliary_rows`).
     neighbours : int
         How many slices on either side of the judged one are measured too.
     """
@@ -39,7 +39,7 @@ class NamedTask:
     name: str
     words: str
     config: ReconstructConfig
-    beside: str = ""
+    auxiliary: str = ""
     neighbours: int = 0
 
     @property
@@ -53,26 +53,26 @@ class NamedTask:
         return self.config.raw.acceleration > 1 or self.config.raw.every > 1
 
 
-def _simulation(base: str, words: str, beside: str = "", **settings: object) -> ProtocolTask:
-    return ProtocolTask(base, tuple(f"simulation.{key}={value}" for key, value in settings.items()), words, beside)
+def _simulation(base: str, words: str, auxiliary: str = "", **settings: object) -> ProtocolTask:
+    return ProtocolTask(base, tuple(f"simulation.{key}={value}" for key, value in settings.items()), words, auxiliary)
 
 
-def _eightfold(beside: str, words: str) -> ProtocolTask:
+def _eightfold(auxiliary: str, words: str) -> ProtocolTask:
     words = f"8x undersampled k-space, 1 coil, 40 dB, beside {words}"
-    return _simulation("kspace", words, beside, acceleration=8.0, centre_fraction=0.04)
+    return _simulation("kspace", words, auxiliary, acceleration=8.0, centre_fraction=0.04)
 
 
-#: Slices on either side of a judged one in the tasks of stacks.
+#: Slices on either side of a judged one in the joint multi-slice tasks.
 NEIGHBOURS = 8
 
 
-def _stacked(plain: ProtocolTask) -> ProtocolTask:
+def _with_neighbours(task: ProtocolTask) -> ProtocolTask:
     """The same task with a slice's neighbours, in k-space along lines of their own."""
-    own = plain.base == "kspace"
-    words = f"{plain.words}, every slice with lines of its own" if own else plain.words
+    own = task.base == "kspace"
+    words = f"{task.words}, every slice with lines of its own" if own else task.words
     return replace(
-        plain,
-        changes=(*plain.changes, "simulation.own_lines=true") if own else plain.changes,
+        task,
+        changes=(*task.changes, "simulation.own_lines=true") if own else task.changes,
         words=f"{words}; {2 * NEIGHBOURS + 1} neighbouring slices measured, the middle one judged",
         neighbours=NEIGHBOURS,
     )
@@ -105,9 +105,9 @@ PROTOCOL: dict[str, ProtocolTask] = {
     "kspace_mr_multi_4x_equispaced": _simulation(
         "kspace", "every 4th line of k-space, 8 coils, 40 dB", acceleration=4.0, mask="equispaced", coils=8
     ),
-    "prior_exam_8x": _eightfold("earlier", "all contrasts of the person's earlier exam"),
+    "prior_exam_8x": _eightfold("session", "all contrasts of the person's earlier session"),
     "prior_contrast_8x": _eightfold("contrast", "another contrast of the same session"),
-    "prior_stranger_8x": _eightfold("stranger", "somebody else's scan, which should not be believed"),
+    "prior_stranger_8x": _eightfold("stranger", "somebody else's scan, which should be left out"),
     "ct_sparse_60": _simulation("ct", "sparse-view CT, 60 parallel views, 1e5 photons", views=60, photons=1e5),
     "ct_sparse_30": _simulation("ct", "sparse-view CT, 30 parallel views, 1e5 photons", views=30, photons=1e5),
     "ct_sparse_60_fan": _simulation(
@@ -118,7 +118,7 @@ PROTOCOL: dict[str, ProtocolTask] = {
     ),
     "kspace_real_4x": ProtocolTask(
         "kspace",
-        ("raw.acceleration=4", "raw.centre_fraction=0.08"),
+        ("raw.acceleration=4", "simulation.centre_fraction=0.08"),
         "a quarter of a scanner's own k-space lines, its own noise; against the image of all lines",
     ),
     "ct_real_4": ProtocolTask(
@@ -130,8 +130,8 @@ PROTOCOL: dict[str, ProtocolTask] = {
 }
 
 PROTOCOL |= {
-    stack: _stacked(PROTOCOL[plain])
-    for stack, plain in {
+    name: _with_neighbours(PROTOCOL[single])
+    for name, single in {
         "denoise_mr_stack_5": "denoise_mr_5",
         "denoise_mr_stack_10": "denoise_mr_10",
         "superres_mr_through_stack_4x": "superres_mr_through_4x",
@@ -160,10 +160,10 @@ def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()
     """
     known = PROTOCOL.get(name)
     if known is not None:
-        config = load_config(ReconstructConfig, known.base, [*known.changes, *overrides])
-        return NamedTask(name, known.words, config, known.beside, known.neighbours)
+        config = load_task_config(known.base, [*known.changes, *overrides])
+        return NamedTask(name, known.words, config, known.auxiliary, known.neighbours)
     try:
-        config = load_config(ReconstructConfig, name, overrides, near=near)
+        config = load_task_config(name, overrides, near=near)
     except ConfigError as error:
         if not str(error).startswith("No configuration"):
             raise

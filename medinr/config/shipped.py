@@ -24,6 +24,11 @@ def find_manifest(name: str | Path, near: Path | None = None) -> Path:
     return _find(name, near, shipped("medinr.data_manifests", "*.csv"), "manifest", ManifestError)
 
 
+def excerpt(folder: str, name: str) -> Path:
+    """Path of a scan that ships with medinr."""
+    return Path(str(resources.files("medinr.data_manifests"))) / "excerpts" / folder / name
+
+
 def _find(name: str | Path, near: Path | None, known: dict[str, Path], kind: str, error: type[MedinrError]) -> Path:
     for path in ([near / name] if near is not None else []) + [Path(name)]:
         if path.is_file():

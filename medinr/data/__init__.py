@@ -1,1 +1,1 @@
-"""MONAI pipelines: load, orient, scale, slice; simulated acquisitions."""
+"""MONAI transforms and datasets, orientation, registration, and the preparation of raw data."""

@@ -25,7 +25,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class TrainingSlices:
-    """Slices on one grid, ready for a shared trunk.
+    """Slices on one grid, for the training of a shared trunk.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class TrainingSlices:
 
 @dataclass(frozen=True, eq=False)
 class ScannedSlices:
-    """Slices in their own grids, for what is learned locally; fields as in `TrainingSlices`."""
+    """Slices on their own grids, for the training of denoisers; fields as in `TrainingSlices`."""
 
     images: tuple[torch.Tensor, ...]
     labels: tuple[str, ...]
@@ -79,7 +79,7 @@ def load_scanned_slices(
     contrasts: Sequence[str] | None = None,
     per_scan: int = 4,
 ) -> ScannedSlices:
-    """Read slices of a split, hang them the usual way and scale them, each in its own grid.
+    """Read slices of a split in standard orientation and scale them, each on its own grid.
 
     Parameters and errors as in `load_training_slices`.
     """
@@ -106,10 +106,10 @@ def load_training_slices(
     limit: int | None = None,
     seed: int = 0,
 ) -> TrainingSlices:
-    """Read slices of a split, hang them the usual way, scale them and bring them to one grid.
+    """Read slices of a split in standard orientation, scale them and resample them to one grid.
 
-    Subjects take turns, so that the first `limit` slices come from as many people as possible; within a
-    subject, scans take turns. Every scan is checked against its hash before it is used.
+    Subjects alternate, so that the first `limit` slices come from as many people as possible; within a subject, scans
+    alternate. Every scan is checked against its hash before it is used.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def load_training_slices(
     limit : int, optional
         Slices in all.
     seed : int
-        Of the order in which subjects and their scans take turns.
+        Of the order in which subjects and their scans alternate.
 
     Returns
     -------
@@ -159,13 +159,13 @@ def load_training_slices(
 
 
 def training_scale(modality: str) -> Transform:
-    """Return the scaling a trunk is trained with: MR by percentile, CT to attenuation relative to water."""
+    """Return the scaling of training images: MR by percentile, CT to attenuation relative to water."""
     scale: Transform = ScaleToWaterd("image") if modality == "CT" else ScaleToPercentiled("image")
     return scale
 
 
 def slice_dataset(slices: Sequence[Item], transforms: Sequence[Transform] = ()) -> CacheDataset:
-    """Return single slices as a MONAI `CacheDataset`, hung the usual way and transformed once.
+    """Return single slices as a MONAI `CacheDataset`, in standard orientation and transformed once.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def slice_dataset(slices: Sequence[Item], transforms: Sequence[Transform] = ()) 
     try:
         return CacheDataset(list(slices), pipeline, num_workers=1, progress=False)
     except RuntimeError as error:
-        # MONAI wraps what a transform raises; the reader of the message wants the innermost sentence.
+        # MONAI wraps errors of transforms; medinr's own message is the innermost.
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, MedinrError):
             cause = cause.__cause__
@@ -200,7 +200,7 @@ def read_slices(
     limit: int | None = None,
     seed: int = 0,
 ) -> list[Item]:
-    """Read single slices as they are, subjects taking turns (parameters of `load_training_slices`).
+    """Read single slices as they are, subjects alternating (parameters of `load_training_slices`).
 
     Returns
     -------
@@ -215,36 +215,36 @@ def read_slices(
         When `per_scan` or `limit` is below 1.
     """
     if per_scan < 1 or (limit is not None and limit < 1):
-        raise ConfigError(f"per_scan is {per_scan} and limit is {limit}; at least one slice is wanted.")
+        raise ConfigError(f"per_scan is {per_scan} and limit is {limit}; both are 1 or more.")
     rows = manifest.select(split=split, modality=modality, contrast=contrasts)
     if not rows.rows:
         there = sorted({f"{row.split} {row.modality} {row.contrast}".strip() for row in manifest})
         asked = " ".join((split, modality, *(contrasts or ())))
         raise ManifestError(f"No row of the manifest is {asked}. It has: {'; '.join(there) or 'no row'}.")
     generator = np.random.default_rng(seed)
-    turns: deque[Iterator[Item]] = deque()
+    queue: deque[Iterator[Item]] = deque()
     for subject in generator.permutation(sorted({row.subject for row in rows})):
         scans = [row for row in rows if row.subject == subject]
-        turns.append(_of_subject(manifest, [scans[index] for index in generator.permutation(len(scans))], per_scan))
+        queue.append(_of_subject(manifest, [scans[index] for index in generator.permutation(len(scans))], per_scan))
     slices: list[Item] = []
-    while turns and (limit is None or len(slices) < limit):
-        subject_slices = turns.popleft()
+    while queue and (limit is None or len(slices) < limit):
+        subject_slices = queue.popleft()
         item = next(subject_slices, None)
         if item is not None:
             slices.append(item)
-            turns.append(subject_slices)
+            queue.append(subject_slices)
     return slices
 
 
 def _of_subject(manifest: Manifest, scans: Sequence[ManifestRow], per_scan: int) -> Iterator[Item]:
-    # The first slice of every scan, then the second, ...; a scan is read only when its turn comes.
+    # The first slice of every scan, then the second, ...; a scan is read only when it is needed.
     later: list[list[Item]] = []
     for row in scans:
         first, *others = _of_scan(manifest, row, per_scan)
         yield first
         later.append(others)
-    for turn in zip_longest(*later):
-        yield from (item for item in turn if item is not None)
+    for items in zip_longest(*later):
+        yield from (item for item in items if item is not None)
 
 
 def _of_scan(manifest: Manifest, row: ManifestRow, per_scan: int) -> list[Item]:

@@ -1,4 +1,4 @@
-"""One in-plane grid for slices of any matrix, so that a trunk sees them all at the same coordinates."""
+"""One in-plane grid for slices of any matrix, so that a shared trunk is trained on the same coordinates for all."""
 
 from __future__ import annotations
 

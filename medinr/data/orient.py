@@ -1,4 +1,4 @@
-"""One way round for every scan: the way radiologists hang pictures, by permuting and flipping only."""
+"""Standard radiological orientation of scans, by permuting and flipping axes only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from medinr.errors import GeometryError
 from medinr.io.grid import onto_grid, reorder
 from medinr.volume import Volume
 
-#: Where x, y and the slice axis point, by slice plane: what a viewer shows, in the order DICOM stacks slices.
+#: Directions of x, y and the slice axis, by slice plane: as viewers show them, slices in the order of DICOM.
 #: Axial: x to the patient's left, y to posterior, slices to superior.
 STANDARD_AXES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIR"}
 
-#: Distance of slices over width of pixels up to which a scan can stand for one of cubic voxels.
+#: Distance of slices over width of pixels up to which voxels count as cubic.
 THICKEST = 1.5
 
 _RAS = {
@@ -30,25 +30,25 @@ _RAS = {
 
 
 def standard_orientation(volume: Volume) -> Volume:
-    """Turn a scan so that its pictures hang as usual; slices stay slices, no value changes.
+    """Reorient a scan to the standard orientation of its slice plane; slices stay slices, no value changes.
 
     Parameters
     ----------
     volume : Volume
-        Of any orientation, oblique too: the nearest axes count.
+        Of any orientation; for oblique ones the nearest axes are used.
 
     Returns
     -------
     Volume
-        Axes as `STANDARD_AXES` says for its slice plane; every voxel stays where it was in the patient.
+        Axes as in `STANDARD_AXES` for its slice plane; every voxel keeps its position in the patient.
     """
     return reorder(volume, _moves(volume))
 
 
 def across_slices(volume: Volume, name: str = "the scan") -> Volume:
-    """Cut an axial or coronal scan across its slices: the rows of the new slices run through the old ones.
+    """Reformat an axial or coronal scan across its slices: the rows of the new slices run through the old ones.
 
-    What was learned of thin slices then says something of thick ones, whose detail is missing along one axis only.
+    Through-plane resolution then is one of the two in-plane axes, as models trained on slices need it.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def across_slices(volume: Volume, name: str = "the scan") -> Volume:
     Raises
     ------
     GeometryError
-        When the slices are sagittal, or much further apart than pixels, so that there is no thin truth to thicken.
+        When the slices are sagittal, or much further apart than pixels, so that there is no reference of thin slices.
     """
     x, y, z = volume.spacing
     if volume.plane == "sagittal":
@@ -76,12 +76,12 @@ def across_slices(volume: Volume, name: str = "the scan") -> Volume:
         )
     affine = volume.affine[:, [0, 2, 1, 3]]
     array: Any = np.ascontiguousarray(volume.array.transpose(1, 0, 2))
-    # No file holds one of the new slices.
+    # No source file corresponds to a new slice.
     return replace(volume, array=array, affine=affine, provenance=replace(volume.provenance, files=()))
 
 
 def restore_orientation(volume: Volume, like: Volume) -> Volume:
-    """Turn a result back into the voxel order of the scan it came from (inverse of `standard_orientation`).
+    """Return a result in the voxel order of the scan it came from (inverse of `standard_orientation`).
 
     Parameters
     ----------

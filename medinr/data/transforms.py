@@ -1,7 +1,7 @@
-"""MONAI dictionary transforms: load any scan, hang it the usual way, scale it on the record.
+"""MONAI dictionary transforms: load any scan, bring it to standard orientation, scale it.
 
-What they do to geometry or intensity is kept in the tensor's list of applied operations and can be undone
-with MONAI's own ``inverse``.
+Changes of geometry or intensity are recorded in the tensor's list of applied operations and can be undone with MONAI's
+own ``inverse``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LoadScand(MapTransform):  # type: ignore[misc]
     keys : str or sequence of str
         Whose values are paths; each becomes a MetaTensor of shape (1, x, y, z) with an RAS affine in mm.
     modality_key : str
-        Where an item says "MR" or "CT" (NIfTI does not); may be absent.
+        Key of an item's modality, "MR" or "CT", which NIfTI does not name; may be absent.
     """
 
     def __init__(self, keys: KeysCollection, modality_key: str = "modality") -> None:
@@ -70,27 +70,27 @@ class LoadScand(MapTransform):  # type: ignore[misc]
 
 
 class StandardOrientationd(MapTransform, InvertibleTransform):  # type: ignore[misc]
-    """Hang every scan the usual way for its slice plane (`medinr.data.orient.STANDARD_AXES`); invertible.
+    """Bring every scan to the standard orientation of its slice plane (`medinr.data.orient.STANDARD_AXES`); invertible.
 
     Slices stay along the last axis; MONAI's `Orientation` does the work.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys)
-        self.turns = {plane: Orientation(axcodes, labels=_LABELS) for plane, axcodes in STANDARD_AXES.items()}
+        self.orientations = {plane: Orientation(axcodes, labels=_LABELS) for plane, axcodes in STANDARD_AXES.items()}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the item with images of shape (1, x, y, z) turned."""
+        """Return the item with reoriented images of shape (1, x, y, z)."""
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = self.turns[_plane(item[key])](item[key])
+            item[key] = self.orientations[_plane(item[key])](item[key])
         return item
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Turn the images back."""
+        """Restore the original orientation."""
         item = dict(data)
         for key in self.key_iterator(item):
-            item[key] = self.turns[_plane(item[key])].inverse(item[key])
+            item[key] = self.orientations[_plane(item[key])].inverse(item[key])
         return item
 
 
@@ -99,11 +99,11 @@ def _plane(image: MetaTensor) -> str:
 
 
 class _Scaled(MapTransform, InvertibleTransform):  # type: ignore[misc]
-    """Common to the scalings: ``y = (x - offset) / scale``, both numbers recorded and inverted."""
+    """Base of the scalings: ``y = (x - offset) / scale``, both numbers recorded and inverted."""
 
     @abstractmethod
     def parameters(self, image: torch.Tensor, meta: Mapping[str, Any]) -> tuple[torch.Tensor, float, float]:
-        """Return the image, clipped where the scaling says so, the offset and the scale."""
+        """Return the image, clipped if the scaling clips, the offset and the scale."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with intensities scaled."""
@@ -144,7 +144,7 @@ class ScaleToPercentiled(_Scaled):
 
     def parameters(self, image: torch.Tensor, meta: Mapping[str, Any]) -> tuple[torch.Tensor, float, float]:
         """Return the image as it is, offset 0 and the percentile."""
-        # NumPy, because torch.quantile refuses more than 16 million values, fewer than a head in 1 mm has.
+        # NumPy, because torch.quantile refuses more than 16 million values, fewer than a head at 1 mm has.
         values = np.asarray(image)
         values = values[values != 0]
         scale = float(np.percentile(values, self.percentile)) if values.size else 0.0
@@ -154,7 +154,7 @@ class ScaleToPercentiled(_Scaled):
 
 
 class ScaleToWaterd(_Scaled):
-    """Turn Hounsfield units into attenuation relative to water: ``mu / mu_water = 1 + HU / 1000``.
+    """Convert Hounsfield units to attenuation relative to water: ``mu / mu_water = 1 + HU / 1000``.
 
     Parameters
     ----------
@@ -175,5 +175,5 @@ class ScaleToWaterd(_Scaled):
     def parameters(self, image: torch.Tensor, meta: Mapping[str, Any]) -> tuple[torch.Tensor, float, float]:
         """Return the clipped image, the HU of vacuum, and the HU from vacuum to water."""
         if meta.get("unit") != "HU":
-            raise UnitError(f"Hounsfield units are wanted; the image is in {meta.get('unit', 'unknown units')}.")
+            raise UnitError(f"Hounsfield units are needed; the image is in {meta.get('unit', 'unknown units')}.")
         return image.clamp(self.low, self.high), HU_VACUUM, -HU_VACUUM

@@ -1,4 +1,4 @@
-"""Outputs that are either complete or absent, and never overwritten unasked."""
+"""Outputs that are either complete or absent, and overwritten only on request."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def write_json(path: Path | str, content: Any, overwrite: bool = False) -> Path:
 
 
 def _swap_folder(new: Path, old: Path) -> None:
-    # A folder cannot be renamed onto a filled one: the old one steps aside, and returns if that fails.
+    # A folder cannot be renamed onto a filled one: the old one is renamed first, and restored if that fails.
     aside = old.with_name(f".{uuid.uuid4().hex[:8]}-{old.name}")
     old.replace(aside)
     try:

@@ -1,8 +1,8 @@
-"""Claim files: who of several processes does a piece of work, seen by all that share the folder.
+"""Claim files: locks by which processes that share a folder divide their work.
 
-A claim is created exclusively and touched every few seconds while its work goes on. One whose process has ended, or
-that nobody has touched for a minute, belongs to whoever takes it. Work that is claimed must be safe to do twice all the
-same (written whole, to the same result): two processes that find one stale claim at one moment may both go ahead.
+A claim is created exclusively and touched every few seconds while its work goes on. It is stale when its process has
+ended, or when it has not been touched for a minute; then any process may take it. Claimed work must still be safe to do
+twice (written atomically, with the same result): two processes that find a stale claim at once may both proceed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEARTBEAT, STALE = 5.0, 60.0
 
 @contextmanager
 def claim(path: Path) -> Iterator[bool]:
-    """Try to claim; gives whether it is ours, and releases it at the end.
+    """Try to claim a file; yield whether that succeeded, and release it at the end.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def claim(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def wait_for_claim(path: Path, pause: float = 0.05) -> Iterator[None]:
-    """Claim a file, waiting for who has it."""
+    """Claim a file, waiting until it is free."""
     while True:
         with claim(path) as ours:
             if ours:
@@ -58,7 +58,7 @@ def wait_for_claim(path: Path, pause: float = 0.05) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove stale claims: a process killed between finishing a piece of work and saying so leaves one behind."""
+    """Remove stale claims, as a process that was killed leaves one behind."""
     for path in folder.glob("*.claim"):
         with claim(path):
             pass
@@ -83,7 +83,7 @@ def _is_stale(path: Path) -> bool:
     owner = _read(path)
     if age > STALE:
         return True
-    # One that was cut short while being written says nothing; it is given time.
+    # A claim that is being written may be empty; it becomes stale by age only.
     return owner.get("host") == socket.gethostname() and not _runs(int(str(owner.get("pid", 0))))
 
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _runs(pid: int) -> bool:
-    if os.name == "nt":  # signal 0 would end it there
+    if os.name == "nt":  # signal 0 would end the process there
         return True
     try:
         os.kill(pid, 0)
@@ -115,7 +115,7 @@ def _runs(pid: int) -> bool:
     except OSError:
         return True  # another user's
     try:
-        # Ended, but nobody has asked how: it does nothing any more.
+        # A zombie: it has ended, but its parent has not read its exit status.
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return True

@@ -22,8 +22,8 @@ def reorder(volume: Volume, moves: NDArray[np.int_]) -> Volume:
     ----------
     volume : Volume
     moves : ndarray of int, shape (3, 3)
-        Signed permutation of (x, y, z): column j says which old axis the new axis j runs along, and which
-        way. The last axis, along which slices are stacked, may be flipped but not swapped.
+        Signed permutation of (x, y, z): column j gives the old axis along which the new axis j runs, and its
+        direction. The last axis, along which slices are stacked, may be flipped but not swapped.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def onto_grid(volume: Volume, affine: Affine, shape: tuple[int, int, int], name:
     shape : tuple of int
         Of the wanted grid, (z, y, x).
     name : str
-        Whose grid it is, for the error.
+        Of the grid, for errors.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Hashes by which a scan is recognised, whatever it is called and wherever it lies."""
+"""Hashes by which a scan is recognised, independent of its name and location."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DICOM_GROUPS = (b"\x02\x00", b"\x08\x00")
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """Say by its first bytes whether a file may be DICOM; a name proves nothing."""
+    """Whether a file may be DICOM, by its first bytes and not by its name."""
     offset, magic = _DICOM_MAGIC
     with path.open("rb") as file:
         start = file.read(offset + len(magic))

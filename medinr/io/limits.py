@@ -1,4 +1,4 @@
-"""How large a scan may declare itself to be before memory is taken for it."""
+"""Limits on the size that a header may declare, checked before memory is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests: which scans, whose, which split, which hash, which licence.
+"""Manifests: scans with their subject, split, hash and licence.
 
 A manifest is a CSV file with one scan a row; data_manifests/README.md describes the columns for users.
 """
@@ -31,8 +31,7 @@ class ManifestRow:
     sha256 : str
         `medinr.io.hashes.hash_scan` of it: 64 hexadecimal digits.
     subject, session : str
-        Whose scan it is, as a public or invented code, and which visit (may be empty). Never a patient's
-        name or number.
+        Code of the person, public or invented, and of the visit (may be empty). Never a patient's name or number.
     modality : {"MR", "CT"}
     contrast : str
         Such as FLAIR, T1, T2; empty for CT.
@@ -43,8 +42,8 @@ class ManifestRow:
     slices : str
         Slices to use: ``start:stop:step`` as in Python, or numbers such as ``3 8 13``; empty means all.
     sidecar : str
-        Of raw data: what the file does not say (`medinr.io.sidecar`), a file relative to the manifest's folder; empty
-        if there is none.
+        Of raw data: facts that the file lacks (`medinr.io.raw.sidecar`), as a file relative to the manifest's folder;
+        empty if there is none.
     """
 
     path: str
@@ -66,7 +65,7 @@ class ManifestRow:
             path = getattr(self, name)
             if Path(path).is_absolute() or "\\" in path:
                 raise ManifestError(
-                    f"{name} {path!r} works on one machine only. Write it relative to the manifest's folder, "
+                    f"{name} {path!r} is valid on one machine only. Write it relative to the manifest's folder, "
                     "with forward slashes."
                 )
         if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef"):
@@ -88,7 +87,7 @@ class ManifestRow:
         Raises
         ------
         ManifestError
-            When no slice, or one that the scan has not, is asked for.
+            When no slice, or one outside the scan, is asked for.
 
         Examples
         --------
@@ -108,12 +107,12 @@ _OPTIONAL = ("slices", "sidecar")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Rows and the folder that their paths start from.
+    """Rows, and the folder to which their paths are relative.
 
     Raises
     ------
     ManifestError
-        When one subject is in two splits: slices of one person on both sides would flatter any result.
+        When one subject is in two splits: slices of one person in both would bias any result.
     """
 
     rows: tuple[ManifestRow, ...]
@@ -135,11 +134,11 @@ class Manifest:
         return iter(self.rows)
 
     def resolve(self, row: ManifestRow) -> Path:
-        """Return where the row's file or folder is, by the manifest's own place."""
+        """Return the path of the row's file or folder, from the folder of the manifest."""
         return self.root / row.path
 
-    def explained_by(self, row: ManifestRow) -> Path | None:
-        """Return where the sidecar of the row's raw data is; None if it has none."""
+    def sidecar_of(self, row: ManifestRow) -> Path | None:
+        """Return the path of the sidecar of the row's raw data; None if it has none."""
         return self.root / row.sidecar if row.sidecar else None
 
     def select(
@@ -150,7 +149,7 @@ class Manifest:
         contrast: str | Sequence[str] | None = None,
         subject: str | None = None,
     ) -> Manifest:
-        """Keep the rows that match; what is None is not asked. May be empty.
+        """Keep the rows that match; criteria that are None are ignored. May be empty.
 
         Examples
         --------
@@ -169,7 +168,7 @@ class Manifest:
         return Manifest(tuple(rows), self.root)
 
     def verify(self, row: ManifestRow) -> Path:
-        """Return the row's path after checking that the file there is the one that was meant.
+        """Return the row's path after checking its hash.
 
         Raises
         ------
@@ -179,8 +178,8 @@ class Manifest:
         path = self.resolve(row)
         if not path.exists():
             raise ManifestError(
-                f"{path}: this scan of subject {row.subject} is not here. Get it from the source named "
-                "beside the manifest (README.md), or use the excerpts that ship with medinr."
+                f"{path}: this scan of subject {row.subject} is missing. Get it from the source named "
+                "in README.md next to the manifest, or use the excerpts that ship with medinr."
             )
         found = hash_scan(path)
         if found != row.sha256:
@@ -222,7 +221,7 @@ def read_manifest(path: Path | str) -> Manifest:
         except ManifestError as error:
             raise ManifestError(f"{path}, line {line}: {error}") from error
         if row.path in first_line:
-            raise ManifestError(f"{path}, line {line}: {row.path} stands on line {first_line[row.path]} already.")
+            raise ManifestError(f"{path}, line {line}: {row.path} is on line {first_line[row.path]} already.")
         first_line[row.path] = line
         rows.append(row)
     try:
@@ -241,7 +240,7 @@ def write_manifest(manifest: Manifest, path: Path | str, overwrite: bool = False
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    # Few manifests hold raw data: the column of their sidecars stands only where it is used.
+    # Few manifests list raw data: the column of sidecars is written only where it is used.
     columns = [name for name in COLUMNS if name != "sidecar" or any(row.sidecar for row in manifest.rows)]
     writer.writerow(columns)
     writer.writerows([getattr(row, name) for name in columns] for row in manifest.rows)
@@ -252,13 +251,13 @@ def _check_columns(path: Path, found: Sequence[str]) -> None:
     for name in found:
         if name not in COLUMNS:
             near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COLUMNS)}."
-            raise ManifestError(f"{path}: unknown column {name!r}; {hint}")
+            suggestion = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COLUMNS)}."
+            raise ManifestError(f"{path}: unknown column {name!r}; {suggestion}")
     missing = [name for name in COLUMNS if name not in found and name not in _OPTIONAL]
     if missing:
         raise ManifestError(f"{path}: column {', '.join(missing)} is missing; a manifest has {', '.join(COLUMNS)}.")
     if len(set(found)) < len(found):
-        raise ManifestError(f"{path}: a column stands twice in the first line.")
+        raise ManifestError(f"{path}: a column is named twice in the first line.")
 
 
 def _parse_slices(text: str) -> slice | tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Measurements on disk: arrays and facts in one safetensors file, replayable and free of code."""
+"""Measurements on disk: arrays and facts in one safetensors file, without code."""
 
 from __future__ import annotations
 

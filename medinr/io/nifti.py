@@ -27,7 +27,7 @@ _MM_PER_UNIT = {"metres": 1000.0, "mm": 1.0, "micrometres": 0.001, "unknown": 1.
 #: Values at or below this in a scan of whole numbers can only be Hounsfield units of air.
 _HU_AIR_AT_MOST = -900.0
 
-#: sform and qform that place a corner voxel further apart than this (mm) are worth a note.
+#: sform and qform that place a corner voxel further apart than this (mm) give a note.
 _FORM_TOLERANCE_MM = 0.1
 
 #: No scan lies this far from its origin, in any unit of length.
@@ -40,8 +40,8 @@ _SHEAR_COSINE = 0.002
 def read_nifti(path: Path | str, index: int | None = None, modality: str | None = None) -> Volume:
     """Read a NIfTI file as a float32 volume (complex64 for complex data) in RAS millimetres.
 
-    The slope and intercept of the header are applied; the sform goes before the qform. NaN is let through:
-    `Volume.require_usable` is the gate for it.
+    The slope and intercept of the header are applied; the sform goes before the qform. NaN is accepted here;
+    `Volume.require_usable` refuses it.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
     index : int, optional
         Which volume of a four-dimensional file, counted from 0.
     modality : {"MR", "CT", "OT"}, optional
-        NIfTI does not say. Without it, whole numbers reaching down to air (-900) are taken as CT in HU, all
+        NIfTI does not name it. Without it, whole numbers reaching down to air (-900) are taken as CT in HU, all
         else as MR, and the guess is noted. CT padding becomes `medinr.io.padding.HU_FLOOR`.
 
     Raises
@@ -75,7 +75,7 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
         selection = _choose(shape, index, path.name)
         data = np.asarray(image.dataobj[selection])
     except (ImageFileError, HeaderDataError, gzip.BadGzipFile) as error:
-        raise FileError(f"{path}: not a NIfTI file, whatever its name says. Export it again as .nii.gz.") from error
+        raise FileError(f"{path}: not a NIfTI file, in spite of its name. Export it again as .nii.gz.") from error
     except (EOFError, OSError, zlib.error, ValueError) as error:
         raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
     array = _as_float(data.reshape(shape[:3] + (1,) * (3 - len(shape[:3]))), path.name, notes)
@@ -128,7 +128,7 @@ def write_nifti(volume: Volume, path: Path | str, overwrite: bool = False, dtype
     image: Any = nib.Nifti1Image(array, volume.affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.affine, code="scanner")
-    # A qform is a rotation and spacings; it cannot say shear, and then only the sform is trustworthy.
+    # A qform is a rotation and spacings and cannot express shear; then only the sform is valid.
     image.set_qform(volume.affine, code="unknown" if _is_sheared(volume.affine) else "scanner")
     with atomic_path(path, overwrite) as temporary:
         nib.save(image, temporary)
@@ -180,13 +180,13 @@ def _affine(header: Any, shape: tuple[int, ...], name: str, notes: list[str]) ->
         )
         if apart > _FORM_TOLERANCE_MM:
             notes.append(f"sform and qform differ by up to {apart:.1f} mm; the sform was used")
-    # Low three bits say the unit of length; a damaged header may hold a number that means none.
+    # The low three bits are the unit of length; in a damaged header their value may be undefined.
     unit = _LENGTH_UNITS.get(int(header["xyzt_units"]) & 7, "unknown")
     affine[:3] *= _MM_PER_UNIT[unit]
     if unit == "unknown":
-        notes.append("the header names no unit of length; mm was taken")
+        notes.append("the header has no unit of length; mm was assumed")
     elif unit != "mm":
-        notes.append(f"lengths were given in {unit} and turned into mm")
+        notes.append(f"lengths were given in {unit} and converted to mm")
     if _is_sheared(affine):
         notes.append("the voxel axes are not at right angles (sheared affine)")
     return affine
@@ -196,7 +196,7 @@ def _modality(array: Array, modality: str | None, notes: list[str]) -> tuple[str
     if modality is not None:
         return modality, "HU" if modality == "CT" else "a.u."
     if not np.iscomplexobj(array):
-        # A handful of slices tell whole numbers from fractions as well as all of them.
+        # A few slices suffice to tell whole numbers from fractions.
         sample = array[..., :: max(1, array.shape[-1] // 5)]
         if sample.min() <= _HU_AIR_AT_MOST and np.array_equal(sample, np.rint(sample)):
             notes.append("taken as CT in Hounsfield units: whole numbers that reach down to air")

@@ -1,4 +1,4 @@
-"""Filling around the round field of view of a CT, told apart from tissue."""
+"""Padding around the round field of view of a CT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: CT values below this are no tissue but filling (-2000, -2048, -3024 by scanner); they become this.
+#: CT values below this are padding, not tissue (-2000, -2048, -3024 by scanner); they become this.
 HU_FLOOR = -1024.0
 
 
@@ -29,5 +29,5 @@ def fill_padding(values: NDArray[np.float32], known: NDArray[np.bool_] | None = 
 
 
 def padding_note(count: int, value: float = HU_FLOOR, unit: str = " HU") -> str:
-    """Say in a volume's notes that padding was changed."""
+    """Note for a volume whose padding was changed."""
     return f"{count} pixels of padding outside the field of view were set to {value:.0f}{unit}"

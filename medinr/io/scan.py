@@ -1,11 +1,11 @@
-"""Any scan to a volume, by what the file holds and not by what it is called."""
+"""Any scan to a volume, by the content of the file and not by its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from medinr.errors import FileError, UnitError
-from medinr.io.dicom import read_dicom_series
+from medinr.io.dicom.read import read_dicom_series
 from medinr.io.hashes import looks_like_dicom
 from medinr.io.nifti import read_nifti
 from medinr.volume import Volume
@@ -24,7 +24,7 @@ def read_scan(
     series : int, optional
         Which series of a DICOM folder, from 1.
     modality : {"MR", "CT", "OT"}, optional
-        For NIfTI, which does not say; for DICOM it must agree with the header.
+        For NIfTI, which does not name it; for DICOM it must agree with the header.
 
     Raises
     ------
@@ -33,11 +33,11 @@ def read_scan(
     GeometryError
         When DICOM slices form no regular stack.
     UnitError
-        When a DICOM series is of another modality than said.
+        When a DICOM series is of another modality.
 
     See Also
     --------
-    medinr.io.nifti.read_nifti, medinr.io.dicom.read_dicom_series
+    medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series
     """
     path = Path(path)
     if not path.exists():
@@ -47,7 +47,7 @@ def read_scan(
             raise FileError(f"{path}: --index chooses a volume of a NIfTI file; this is DICOM, choose with --series.")
         volume = read_dicom_series(path, series)
         if modality not in (None, volume.modality):
-            raise UnitError(f"{path}: {modality} was asked for; the DICOM header says {volume.modality}.")
+            raise UnitError(f"{path}: {modality} was asked for; the DICOM header has {volume.modality}.")
         return volume
     if series is not None:
         raise FileError(f"{path}: --series chooses a series of a DICOM folder; this is a file that is not DICOM.")

@@ -1,4 +1,4 @@
-"""Forward operators: how CT and MR scanners measure an image, and how the measurement scatters.
+"""Forward operators: models of how CT and MR scanners measure an image, and of the noise.
 
 Algebra        ``A(x)``, ``A.H(y)``, ``A @ B``, ``A + B``, ``2 * A``, ``A / 2``, ``A.normal``
 Blocks         `stack`, `concatenate` for one image, `block_diagonal` for a series
@@ -12,8 +12,8 @@ Resolution     `GaussianPSF`, `BoxPSF`, `MeasuredPSF`, `Decimation`, put togethe
 Noise          `Gaussian`, `CorrelatedGaussian` and `Prewhitening`, `Rician`, `NonCentralChi`, `TransmissionPoisson`,
                `Poisson`
 Noise level    `estimate_sigma`, `sigma_from_background`, `sigma_from_kspace`, `coil_covariance`
-Self-test      `operator_report`, for your own operators too
-Peers          `from_callable`, `to_scipy`, `from_scipy`, `to_sigpy`, `from_sigpy`, `to_deepinv`, `from_deepinv`
+Self-test      `operator_report`, also for your own operators
+Other code     `from_callable`, `to_scipy`, `from_scipy`, `to_sigpy`, `from_sigpy`, `to_deepinv`, `from_deepinv`
 
 This package needs torch alone.
 """
@@ -28,34 +28,34 @@ from medinr.operators.adapters import (
     to_scipy,
     to_sigpy,
 )
-from medinr.operators.affine_resampling import AffineResampling
 from medinr.operators.algebra import BlockDiagonal, Concatenation, Stack, block_diagonal, concatenate, stack
 from medinr.operators.base import Adjoint, Composition, Identity, LinearOperator, Scaled, Space, Sum
-from medinr.operators.blur import BoxPSF, GaussianPSF, MeasuredPSF
 from medinr.operators.check import Finding, OperatorReport, operator_report
-from medinr.operators.coils import Coils, SoftCoils, birdcage_maps
-from medinr.operators.density import iterative_density, radial_density
-from medinr.operators.espirit import espirit_maps
-from medinr.operators.fan import FanBeam
-from medinr.operators.fbp import fbp
-from medinr.operators.fourier import Fourier, LineSampling, PointSampling, undersampled_fourier
+from medinr.operators.ct.fan import FanBeam
+from medinr.operators.ct.fbp import fbp
+from medinr.operators.ct.projector import Projector
+from medinr.operators.ct.radon import ParallelBeam
+from medinr.operators.ct.subsets import Subset, subsets
 from medinr.operators.inpainting import Inpainting
-from medinr.operators.noise import Gaussian, NoiseModel
-from medinr.operators.noise_coils import CorrelatedGaussian, Prewhitening
-from medinr.operators.noise_counts import Poisson, TransmissionPoisson
-from medinr.operators.noise_level import coil_covariance, estimate_sigma, sigma_from_background, sigma_from_kspace
-from medinr.operators.noise_magnitude import NonCentralChi, Rician
-from medinr.operators.nufft import NonUniformFourier, ToeplitzNormal
-from medinr.operators.off_resonance import OffResonance
-from medinr.operators.point_mask import PointMask, point_mask
-from medinr.operators.projector import Projector
-from medinr.operators.radon import ParallelBeam
-from medinr.operators.resample import Decimation, decimated_affine, downsampling
-from medinr.operators.sampling import LineMask, cartesian_mask
-from medinr.operators.sensitivities import low_resolution_maps, walsh_maps
-from medinr.operators.slice_profile import SliceProfile
-from medinr.operators.subsets import Subset, subsets
-from medinr.operators.trajectories import cartesian_trajectory, radial_trajectory, spiral_trajectory
+from medinr.operators.mr.coils import Coils, SoftCoils, birdcage_maps
+from medinr.operators.mr.density import iterative_density, radial_density
+from medinr.operators.mr.espirit import espirit_maps
+from medinr.operators.mr.fourier import Fourier, LineSampling, PointSampling, undersampled_fourier
+from medinr.operators.mr.nufft import NonUniformFourier, ToeplitzNormal
+from medinr.operators.mr.off_resonance import OffResonance
+from medinr.operators.mr.point_mask import PointMask, point_mask
+from medinr.operators.mr.sampling import LineMask, cartesian_mask
+from medinr.operators.mr.sensitivities import low_resolution_maps, walsh_maps
+from medinr.operators.mr.trajectories import cartesian_trajectory, radial_trajectory, spiral_trajectory
+from medinr.operators.noise.coils import CorrelatedGaussian, Prewhitening
+from medinr.operators.noise.counts import Poisson, TransmissionPoisson
+from medinr.operators.noise.level import coil_covariance, estimate_sigma, sigma_from_background, sigma_from_kspace
+from medinr.operators.noise.magnitude import NonCentralChi, Rician
+from medinr.operators.noise.model import Gaussian, NoiseModel
+from medinr.operators.resolution.affine_resampling import AffineResampling
+from medinr.operators.resolution.blur import BoxPSF, GaussianPSF, MeasuredPSF
+from medinr.operators.resolution.resample import Decimation, decimated_affine, downsampling
+from medinr.operators.resolution.slice_profile import SliceProfile
 from medinr.operators.weighting import Weighting
 
 __all__ = [

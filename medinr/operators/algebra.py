@@ -19,12 +19,12 @@ from torch import Tensor
 from medinr.errors import ShapeError
 from medinr.operators.base import LinearOperator, Space
 
-#: Names that the name of a combination spells out before it only counts.
+#: Largest number of names in the name of a combination.
 _SPELT_OUT = 3
 
 
 class _Combination(LinearOperator):
-    """Several operators, of which a child says how their inputs and results are arranged."""
+    """Several operators; children define how inputs and results are arranged."""
 
     _verb: str
     _same_range = True
@@ -47,7 +47,7 @@ class _Combination(LinearOperator):
 
     @property
     def name(self) -> str:
-        """What the combination is, and of what."""
+        """The type of the combination, and the names of its operators."""
         names = [operator.name for operator in self.operators[:_SPELT_OUT]]
         if len(self.operators) > _SPELT_OUT:
             names.append(f"and {len(self.operators) - _SPELT_OUT} more")

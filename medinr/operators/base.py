@@ -19,8 +19,9 @@ from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.operators.parts import in_parts
+from medinr.operators.power_iteration import largest_eigenvalue
 
-#: Images of a batch go through a product of operators together up to this many bytes at its widest place.
+#: Largest size in bytes, at the widest intermediate result, of images that go through a product together.
 _TOGETHER = 2**23
 
 
@@ -122,14 +123,7 @@ class LinearOperator(ABC):
         generator = torch.Generator().manual_seed(seed)
         dtype = torch.complex128 if self.domain.kind == "complex" else torch.float64
         x = torch.randn(self.domain.shape, generator=generator, dtype=dtype).to(self.device)
-        value = 0.0
-        for _ in range(iterations):
-            x = x / torch.linalg.vector_norm(x)
-            x = self._adjoint(self._apply(x))
-            value = float(torch.linalg.vector_norm(x))
-            if value == 0.0:
-                return 0.0
-        return math.sqrt(value)
+        return math.sqrt(largest_eigenvalue(lambda image: self._adjoint(self._apply(image)), x, iterations))
 
     def to(self, device: torch.device | str) -> Self:
         """Return the operator with its tensors on ``device``."""
@@ -143,7 +137,7 @@ class LinearOperator(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the operator's tensors are; an operator without any says ``cpu``."""
+        """Device of the operator's tensors; ``cpu`` for an operator without any."""
         for value in vars(self).values():
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, Tensor | LinearOperator) and part.device.type != "cpu":
@@ -221,7 +215,7 @@ class Composition(LinearOperator):
 
     @property
     def normal(self) -> LinearOperator:
-        """``inner.H @ outer.normal @ inner``: the outer operator may know a faster way there and back."""
+        """``inner.H @ outer.normal @ inner``: the outer operator may have a faster normal operator."""
         return Composition(self.inner.H, Composition(self.outer.normal, self.inner))
 
     def _apply(self, x: Tensor) -> Tensor:

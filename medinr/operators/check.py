@@ -1,4 +1,4 @@
-"""A self-test for any linear operator: run it on your own before trusting a reconstruction."""
+"""A self-test for any linear operator; run it on your own operators before reconstructing with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medinr.operators.base import LinearOperator, Space
 
-#: Largest relative error that rounding explains, in either precision.
+#: Largest relative error due to rounding, in either precision.
 DOUBLE_TOLERANCE, SINGLE_TOLERANCE = 1e-10, 1e-5
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
@@ -29,7 +29,7 @@ class Finding:
     limit : float
         Largest error that passes; 0 for a property that holds or does not.
     detail : str
-        What came instead, where a number does not say it.
+        What was found instead, where there is no number.
     """
 
     claim: str
@@ -112,7 +112,7 @@ def operator_report(operator: LinearOperator, seed: int = 0, tolerance: float | 
     claim = "results have the declared shape and kind, and the precision of the input"
     faithful = Finding(claim, float(bool(wrong)), 0.0, wrong)
     if not faithful.ok:
-        # Anything else would only raise on the wrong tensors.
+        # The other tests would fail on the wrong tensors.
         return OperatorReport(repr(operator), float("nan"), (faithful,))
     findings = (
         faithful,
@@ -148,7 +148,7 @@ class _Probe:
             asked = f"{symbol} of {_described(value)}"
             try:
                 result = cast("object", operator(value))
-            # Whatever an operator of unknown make raises is a finding about it.
+            # Any error of an unknown operator is a finding.
             except Exception as error:
                 return f"{asked} raises {type(error).__name__}: {error}"
             if not isinstance(result, Tensor):

@@ -1,11 +1,10 @@
-"""What loops compiled for the processor share: when they serve, their compiler, and the threads they run on.
+"""Common parts of compiled loops: when they are used, their compiler, and their threads.
 
-Only this file imports numba, when the first loop is compiled. Operators import a file of loops when they are first
-asked for a product; the machine code is cached on disk, compiling it takes a few seconds, once.
+Only this file imports numba, when the first loop is compiled. Operators import a file of loops for
+their first product. Compiling takes a few seconds, once; the machine code is cached on disk.
 
-Threads never write to the same place, so results repeat bit by bit on any number of them. They are those of the
-caller's process, as many as torch uses, started for one product and gone after it: forked and threaded callers are
-safe.
+Threads never write to the same memory, so results are identical for any number of them. There are as many as torch
+uses, started for one product and ended after it, so that forked and threaded callers are safe.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The way along a line through a grid, compiled."""
+"""The range of a line inside a grid, compiled."""
 
 from __future__ import annotations
 

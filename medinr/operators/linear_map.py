@@ -1,4 +1,4 @@
-"""Linear maps that torch did not compute, or computes better without its graph, and what they need."""
+"""Linear maps computed outside of torch, or without its graph, as differentiable functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
 
-#: Bytes from which NumPy asks for huge pages.
+#: Bytes from which NumPy requests huge pages.
 _LARGE = 2**22
 
 
@@ -25,17 +25,17 @@ def linear_map(value: Tensor, forward: Map, adjoint: Map) -> Tensor:
     value : Tensor
         Of any shape that ``forward`` takes; under `torch.func.vmap` with one more leading dimension.
     forward, adjoint : callable
-        Each other's adjoints, without a graph: they may use data and memory as they like.
+        Each other's adjoints, without a graph; they may use ``data`` and work in place.
     """
     result: Tensor = _LinearMap.apply(value, forward, adjoint)  # type: ignore[no-untyped-call]
     return result
 
 
 def spacious(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Memory to be filled, for values of the type and device of ``like``.
+    """Uninitialised memory for values of the type and device of ``like``.
 
-    On the processor a large piece comes in huge pages, which NumPy asks the system for and torch does not: getting
-    small ones takes longer than a product that fills them.
+    On the processor a large block is allocated in huge pages, which NumPy requests and torch does not: allocating small
+    pages takes longer than a product that fills them.
     """
     if like.device.type != "cpu" or math.prod(shape) * like.element_size() < _LARGE:
         return torch.empty(shape, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""A large batch a few images at a time."""
+"""Large batches in parts of a few images."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measurements to images: the problem, the head, the fit, the stop."""
+"""Measurements to images: problem, data consistency, half-quadratic splitting, solution."""

@@ -1,4 +1,4 @@
-"""What makes conjugate gradients quick on projections: an approximate inverse of ``A^H W A + pull``.
+"""What makes conjugate gradients quick on projections: an approximate inverse of ``A^H W A + regularisation``.
 
 Two things make that matrix ill-conditioned in CT: line integrals blur, answering the finest detail hundreds of times
 more weakly than the coarsest, and rays through the body carry hundreds of times fewer photons than rays through air.
@@ -27,12 +27,12 @@ LEAST_GAIN = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Preconditioner:
-    """Approximate inverse of ``A^H W A + pull`` on real images ``(y, x)``, symmetric and positive definite.
+    """Approximate inverse of ``A^H W A + regularisation`` on real images ``(y, x)``, symmetric and positive definite.
 
     Attributes
     ----------
     gain : Tensor, shape (y, x)
-        ``K``; 0 where no ray passes, and the matrix is but ``pull``.
+        ``K``; 0 where no ray passes, and the matrix is but ``regularisation``.
     response : Tensor, shape (y, x)
         Of ``K^-1 A^H W A K^-1`` to every frequency of the discrete Fourier transform, not negative.
     """
@@ -61,15 +61,16 @@ class Preconditioner:
         ConfigError
             When image or data are complex.
         """
-        if problem.complex_image or problem.data.is_complex():
+        if problem.complex_image or problem.data.is_complex() or len(problem.shape) != 2:
             raise ConfigError(
-                f"fit.guide.precondition is for real images and data, such as projections; {problem.operator.name} is "
-                "complex. Set it to 0."
+                "plug_and_play.precondition_below is for real slices and data, such as projections; "
+                f"{problem.operator.name} is complex or of a volume. Set it to 0."
             )
         total, every = problem.adjoint(weight).abs(), problem.adjoint(torch.ones_like(weight)).abs()
         gain = (total / every.clamp_min(torch.finfo(every.dtype).tiny)).sqrt()
         gain = torch.where(gain > LEAST_GAIN * gain.median(), gain, 0.0)
-        rings = _rings(problem.shape).to(gain.device)
+        y, x = problem.shape
+        rings = _rings((y, x)).to(gain.device)
         answered, asked = gain.new_zeros(2, int(rings.max()) + 1)
         generator = torch.Generator().manual_seed(0)
         for _ in range(PROBES):
@@ -81,24 +82,24 @@ class Preconditioner:
             asked.index_add_(0, rings.flatten(), before.abs().square().flatten())
         return cls(gain, (answered / asked).clamp_min(0)[rings])
 
-    def __call__(self, slope: Tensor, pull: float) -> Tensor:
+    def __call__(self, gradient: Tensor, regularisation: float) -> Tensor:
         """Apply it.
 
         Parameters
         ----------
-        slope : Tensor, shape (y, x)
+        gradient : Tensor, shape (y, x)
             Gradient of the least-squares problem.
-        pull : float
+        regularisation : float
             Above 0.
 
         Returns
         -------
         Tensor, shape (y, x)
         """
-        # The pull is the same everywhere; behind the gain it is not, and a convolution knows its mean only.
-        diagonal = self.response + pull * float(self.gain[self.gain > 0].square().reciprocal().mean())
-        image = _over(torch.fft.ifft2(torch.fft.fft2(_over(slope, self.gain)) / diagonal).real, self.gain)
-        return torch.where(self.gain > 0, image, slope / pull)
+        # Regularisation is the same everywhere; behind the gain it is not, and a convolution knows its mean only.
+        diagonal = self.response + regularisation * float(self.gain[self.gain > 0].square().reciprocal().mean())
+        image = _over(torch.fft.ifft2(torch.fft.fft2(_over(gradient, self.gain)) / diagonal).real, self.gain)
+        return torch.where(self.gain > 0, image, gradient / regularisation)
 
 
 def _over(image: Tensor, gain: Tensor) -> Tensor:

@@ -7,38 +7,50 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from medinr.errors import ShapeError
+from medinr.errors import IntensityError, ShapeError
 from medinr.operators import LinearOperator, NoiseModel, Projector, subsets
+from medinr.operators.power_iteration import largest_eigenvalue
+from medinr.solve.scale import scale_from_data
+
+#: Iterations that find how well the best measured image component is measured.
+POWER_ITERATIONS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One slice's inverse problem ``data ~ noise(operator(image))``.
+    """The inverse problem ``data ~ noise(operator(image))`` of one slice or one volume.
 
     Attributes
     ----------
     data : Tensor, shape of ``operator.range``
     operator : LinearOperator
-        From image ``(y, x)`` to measurement.
+        From image ``(y, x)`` or ``(z, y, x)`` to measurement.
     noise : NoiseModel
-    spacing : (float, float)
-        Pixel spacing (y, x) in mm.
+    spacing : tuple of float
+        Pixel spacing (y, x), or voxel spacing (z, y, x), in mm.
     complex_image : bool
-        Whether the image has a phase to be found (two heads) or is real (one).
+        Whether the image has a phase to be found or is real.
     scale : float
-        Image units per network unit: the fit sees ``image / scale``, of order one. Taken from the measurement
-        or from physics, never from a reference.
+        Image units per unit of the solver: it works on ``image / scale``, of order one, as denoisers and networks
+        were trained. 0 takes it from the data (`medinr.solve.scale`); never take it from a reference.
     group_axis : int or None
         Axis of the measurement whose samples belong together when some are held out: -2 for k-space lines
         and projection angles, None for pixels.
     protected : tuple of int
         Groups that are never held out, such as central k-space lines.
+
+    Raises
+    ------
+    ShapeError
+        When data and operator do not fit, or the image is neither a slice nor a volume.
+    IntensityError
+        When the scale is negative.
     """
 
     data: Tensor
     operator: LinearOperator
     noise: NoiseModel
-    spacing: tuple[float, float]
+    spacing: tuple[float, ...]
     complex_image: bool = False
     scale: float = 1.0
     group_axis: int | None = None
@@ -50,12 +62,20 @@ class Problem:
                 f"The operator {self.operator.name} gives {self.operator.range.shape}; "
                 f"the measurement has shape {tuple(self.data.shape)}."
             )
+        if len(self.shape) not in (2, 3) or len(self.spacing) != len(self.shape):
+            raise ShapeError(
+                "A problem's image is (y, x) or (z, y, x), with as many spacings in mm; "
+                f"the operator's is {self.shape}, the spacing {self.spacing}."
+            )
+        if not self.scale >= 0:
+            raise IntensityError(f"A problem's scale is positive, or 0 to take it from the data; got {self.scale}.")
+        if self.scale == 0:
+            object.__setattr__(self, "scale", scale_from_data(self))
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Pixels of the image along (y, x)."""
-        y, x = self.operator.domain.shape
-        return y, x
+    def shape(self) -> tuple[int, ...]:
+        """Pixels of the image along (y, x) or (z, y, x)."""
+        return tuple(self.operator.domain.shape)
 
     @property
     def heads(self) -> int:
@@ -63,19 +83,19 @@ class Problem:
         return 2 if self.complex_image else 1
 
     def image(self, values: Tensor) -> Tensor:
-        """Network values ``(y * x, heads)`` as an image ``(y, x)`` in network units."""
+        """Network values ``(points, heads)`` as an image in solver units."""
         if self.complex_image:
             return torch.view_as_complex(values.contiguous()).reshape(self.shape)
         return values.reshape(self.shape)
 
     def predict(self, image: Tensor) -> Tensor:
-        """The measurement that an image ``(..., y, x)`` in network units would give without noise."""
+        """The measurement that an image ``(..., y, x)`` in solver units would give without noise."""
         if self.operator.domain.kind == "complex" and not image.is_complex():
             image = torch.complex(image, torch.zeros_like(image))
         return self.scale * self.operator(image)
 
     def adjoint(self, data: Tensor) -> Tensor:
-        """Adjoint of `predict`: data to an image in network units, real when the problem's image is."""
+        """Adjoint of `predict`: data to an image in solver units, real when the problem's image is."""
         image = self.scale * self.operator.H(data)
         return image if self.complex_image or not image.is_complex() else image.real
 
@@ -101,26 +121,32 @@ class Problem:
         return [(replace(self, operator=part, data=self.data[at]), at) for part, at in parts]
 
     def pixel_noise(self) -> float:
-        """Noise of the measurement as it shows in the best measured image component, in network units.
+        """Noise of the measurement as it shows in the best measured image component, in solver units.
 
-        One over the root of the largest eigenvalue of ``A^H P A`` (20 power iterations): sigma for plain
-        denoising and for k-space, where every measured component is measured equally well; for projections,
-        which measure coarse structure best, that of coarse structure.
+        One over the root of the largest eigenvalue of ``A^H P A``: sigma for plain denoising and for k-space, where
+        every measured component is measured equally well; for projections, which measure coarse structure best, that
+        of coarse structure.
+
+        Raises
+        ------
+        IntensityError
+            When the measurement says nothing of the image.
         """
         _, precision = self.noise.surrogate(self.data, self.data)
         generator = torch.Generator().manual_seed(0)
-        image = self.adjoint(
-            torch.randn(self.data.shape, generator=generator, dtype=self.data.dtype).to(self.data.device)
+        noise = torch.randn(self.data.shape, generator=generator, dtype=self.data.dtype).to(self.data.device)
+        information = largest_eigenvalue(
+            lambda image: self.adjoint(precision * self.predict(image)), self.adjoint(noise), POWER_ITERATIONS
         )
-        information = 0.0
-        for _ in range(20):
-            image = image / torch.linalg.vector_norm(image)
-            image = self.adjoint(precision * self.predict(image))
-            information = float(torch.linalg.vector_norm(image))
+        if not information > 0:
+            raise IntensityError(
+                f"The operator {self.operator.name} takes every image to zero, or the noise is without bounds: the "
+                "measurement says nothing of the image. Check coil maps, mask and noise."
+            )
         return float(information**-0.5)
 
     def draw_held_out(self, fraction: float, generator: torch.Generator) -> Tensor:
-        """Choose the part of the measurement that is kept from the fit and used to stop it.
+        """Choose the part of the measurement that is kept from a reconstruction and used to judge it.
 
         Parameters
         ----------

@@ -1,11 +1,15 @@
-"""What a fit returns."""
+"""What a reconstruction returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+from medinr.volume import Affine
 
 
 @dataclass(frozen=True)
@@ -14,14 +18,14 @@ class Step:
 
     Attributes
     ----------
-    phase : {"guide", "imitate", "explain"}
-        ``"guide"`` is kept where no network was fitted; of a joint fit it is only told to who watches.
+    phase : {"plug_and_play", "image_domain", "measurement_domain"}
+        ``"plug_and_play"`` is kept where no network was fitted; of a joint fit it is only told to who watches.
     step : int
-        Optimiser steps done, or turns of prior and measurement.
+        Optimiser steps, or iterations of plug-and-play, done.
     planned : int
-        Steps the fit does at most.
+        Steps at most.
     seconds : float
-        Since the start of the fit.
+        Since the start.
     residual : float
         Whitened root-mean-square residual of the fitted measurements; 1 is the noise level.
     held_out : float
@@ -45,18 +49,20 @@ class Solution:
 
     Attributes
     ----------
-    image : Tensor, shape (y, x)
+    image : Tensor, shape (y, x) or (z, y, x)
         In the units of the problem's image; complex when the problem's image is.
     reason : str
-        Why the fit stopped, in words.
+        Why the reconstruction stopped, in words.
     stopped_at : int
-        Step whose weights made the image.
+        Step that made the image.
     seconds : float
-        Wall time of the fit.
+        Wall time.
     residual : float
         Whitened root-mean-square residual over all measurements; about 1 when image and noise model are right.
     steps : tuple of Step
     settings : dict
+    affine : ndarray, shape (4, 4), optional
+        Index (x, y, z) to RAS mm, where it is known.
     """
 
     image: Tensor
@@ -66,3 +72,9 @@ class Solution:
     residual: float
     steps: tuple[Step, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    affine: Affine | None = None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The image as a NumPy array."""
+        return np.asarray(self.image.detach().resolve_conj().cpu().numpy())

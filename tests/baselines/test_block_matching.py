@@ -16,19 +16,19 @@ def _disc(size: int) -> torch.Tensor:
     return ((x**2 + y**2) < 0.6).float() + 0.5 * (((x - 0.2) ** 2 + y**2) < 0.1).float()
 
 
-def _psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
-    return float(-10 * (image - truth).square().mean().log10())
+def _psnr(image: torch.Tensor, reference: torch.Tensor) -> float:
+    return float(-10 * (image - reference).square().mean().log10())
 
 
 @pytest.mark.skipif(not INSTALLED, reason="needs the package bm3d (free for non-commercial use only)")
 def test_pieces_are_denoised_at_every_scale_and_air_is_dark() -> None:
-    truth = _disc(64)
-    noisy = NOISE.sample(truth, torch.Generator().manual_seed(0))
+    reference = _disc(64)
+    noisy = NOISE.sample(reference, torch.Generator().manual_seed(0))
     found = block_matching(noisy, NOISE, 1.0)
     assert found.dtype == torch.float32
     assert float(found.min()) >= 0
     # 28.5 against 18 dB where this was written.
-    assert _psnr(found, truth) > _psnr(noisy, truth) + 8
+    assert _psnr(found, reference) > _psnr(noisy, reference) + 8
     assert float(noisy[:4, :4].mean()) == pytest.approx(0.125, abs=0.03)
     assert float(found[:4, :4].mean()) < 0.05
     brighter = block_matching(500 * noisy, Rician(50.0), 1.0)
@@ -39,16 +39,16 @@ def test_pieces_are_denoised_at_every_scale_and_air_is_dark() -> None:
     importlib.util.find_spec("bm4d") is None, reason="needs the package bm4d (free for non-commercial use only)"
 )
 def test_a_stack_gains_by_its_neighbours() -> None:
-    truth = _disc(48).expand(9, -1, -1)
-    noisy = NOISE.sample(truth, torch.Generator().manual_seed(0))
+    reference = _disc(48).expand(9, -1, -1)
+    noisy = NOISE.sample(reference, torch.Generator().manual_seed(0))
     found = block_matching(noisy, NOISE, 1.0)
-    assert found.shape == truth.shape
+    assert found.shape == reference.shape
     assert float(found.min()) >= 0
     # 33.4 against 18.2 dB where this was written; the slice alone 26.0.
-    assert _psnr(found[4], truth[4]) > _psnr(noisy[4], truth[4]) + 13
+    assert _psnr(found[4], reference[4]) > _psnr(noisy[4], reference[4]) + 13
 
 
 @pytest.mark.skipif(INSTALLED, reason="the package bm3d is installed")
 def test_without_its_package_it_says_which() -> None:
-    with pytest.raises(LibraryError, match=r"BM3D .*non-commercial.*medinr\[peers-noncommercial\]"):
+    with pytest.raises(LibraryError, match=r"BM3D .*non-commercial.*medinr\[baselines-noncommercial\]"):
         block_matching(torch.ones(8, 8), NOISE, 1.0)

@@ -49,47 +49,47 @@ def test_affine_images_are_kept_at_any_weight_to_the_border() -> None:
 
 
 def test_slopes_are_denoised_without_the_staircase_of_total_variation(generator) -> None:
-    truth = _ramps()
-    noisy = Gaussian(0.1).sample(truth, generator)
+    reference = _ramps()
+    noisy = Gaussian(0.1).sample(reference, generator)
     # Each with the best of four weights, so that neither wins by a badly chosen one.
     best = {
         method: max(
             (method(noisy, Identity(SHAPE), weight, iterations=400) for weight in (0.05, 0.1, 0.15, 0.2)),
-            key=lambda image: _psnr(image, truth),
+            key=lambda image: _psnr(image, reference),
         )
         for method in (total_variation, generalised_variation)
     }
     flat, sloped = best[total_variation], best[generalised_variation]
-    assert _psnr(sloped, truth) > _psnr(flat, truth) + 2
-    assert _flat_share(truth) == 0
+    assert _psnr(sloped, reference) > _psnr(flat, reference) + 2
+    assert _flat_share(reference) == 0
     assert _flat_share(sloped) < 0.25 * _flat_share(flat)
 
 
 def test_undersampled_slopes_are_complex_and_better_than_by_total_variation(generator) -> None:
-    truth = _ramps() * torch.exp(0.5j * torch.linspace(-1, 1, SHAPE[1], dtype=torch.float64))
+    reference = _ramps() * torch.exp(0.5j * torch.linspace(-1, 1, SHAPE[1], dtype=torch.float64))
     operator = undersampled_fourier(SHAPE, cartesian_mask(SHAPE[0], 2.5, 0.15, seed=1))
-    data = Gaussian(0.02).sample(operator(truth), generator)
+    data = Gaussian(0.02).sample(operator(reference), generator)
     precision = torch.full(data.shape, 0.02**-2, dtype=torch.float64)
     flat, sloped = (
         method(data, operator, 0.6, precision=precision, iterations=400)
         for method in (total_variation, generalised_variation)
     )
     assert sloped.is_complex()
-    assert _psnr(sloped, truth) > _psnr(flat, truth) + 1
+    assert _psnr(sloped, reference) > _psnr(flat, reference) + 1
 
 
 def test_three_hundred_iterations_are_converged_for_sparse_view_ct(generator) -> None:
-    truth = 0.02 * _ramps()[::2, ::2]
-    projector = ParallelBeam(truth.shape, (1.0, 1.0), (torch.arange(12) * math.pi / 12).tolist())
+    reference = 0.02 * _ramps()[::2, ::2]
+    projector = ParallelBeam(reference.shape, (1.0, 1.0), (torch.arange(12) * math.pi / 12).tolist())
     noise = TransmissionPoisson(1e5)
-    data = noise.sample(projector(truth), generator)
+    data = noise.sample(projector(reference), generator)
     _, precision = noise.surrogate(data, data)
     short, long = (
         generalised_variation(data, projector, 3.0, precision=precision, iterations=n, nonnegative=True)
         for n in (300, 1500)
     )
     assert float(short.min()) >= 0
-    assert _psnr(short, long) > _psnr(short, truth) + 6
+    assert _psnr(short, long) > _psnr(short, reference) + 6
 
 
 @pytest.mark.parametrize("operator", [Identity(SHAPE), ParallelBeam(SHAPE, (1.0, 1.0), [0.1, 0.9, 1.7, 2.6])])
@@ -111,13 +111,13 @@ def test_batches_single_precision_and_data_left_alone(generator) -> None:
 
 
 def test_magnitudes_lose_the_rician_floor(generator) -> None:
-    truth, noise = _ramps(), Rician(0.1)
-    truth[:, :8] = 0
-    magnitude = noise.sample(truth, generator)
+    reference, noise = _ramps(), Rician(0.1)
+    reference[:, :8] = 0
+    magnitude = noise.sample(reference, generator)
     found = denoise_magnitude(magnitude, noise, 0.8, method=generalised_variation)
     assert float(found.min()) >= 0
     assert float(found[:, :6].mean()) < 0.6 * float(magnitude[:, :6].mean())
-    assert _psnr(found, truth) > _psnr(magnitude, truth) + 6
+    assert _psnr(found, reference) > _psnr(magnitude, reference) + 6
 
 
 def test_errors_name_it() -> None:

@@ -4,8 +4,8 @@ import torch
 from medinr.baselines.meta_trunk import meta_trunk
 from medinr.baselines.strainer import PublishedRecipe
 from medinr.errors import ConfigError, ShapeError
-from medinr.inr.coordinates import plane_coordinates
-from medinr.inr.network import Trunk, TrunkSettings
+from medinr.network.coordinates import plane_coordinates
+from medinr.network.trunk import Trunk, TrunkSettings
 
 SIZE = 20
 SMALL = TrunkSettings(width=48, depth=3, omega=20.0)
@@ -26,13 +26,13 @@ def _error_after(trunk: Trunk, image: torch.Tensor, steps: int) -> float:
 
 def test_an_unseen_image_is_learned_faster_than_from_random_weights() -> None:
     discs = _discs(5)
-    learned = meta_trunk(discs[:4], POINTS, SMALL, turns=40, steps=16)
+    learned = meta_trunk(discs[:4], POINTS, SMALL, iterations=40, steps=16)
     plain = Trunk(SMALL, torch.Generator().manual_seed(0))
     assert _error_after(learned, discs[4], 20) < 0.8 * _error_after(plain, discs[4], 20)
 
 
 def test_one_seed_one_trunk() -> None:
-    one, same, other = (meta_trunk(_discs(2), POINTS, SMALL, turns=2, steps=1, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (meta_trunk(_discs(2), POINTS, SMALL, iterations=2, steps=1, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.weights[1], same.weights[1])
     assert not torch.equal(one.weights[1], other.weights[1])
 
@@ -41,4 +41,4 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ShapeError, match=r"400 points were given for images of shape \(2, 9, 9\)"):
         meta_trunk(torch.zeros(2, 9, 9), POINTS, SMALL)
     with pytest.raises(ConfigError, match="got 0 and 3"):
-        meta_trunk(_discs(2), POINTS, SMALL, turns=0, steps=3)
+        meta_trunk(_discs(2), POINTS, SMALL, iterations=0, steps=3)

@@ -1,8 +1,8 @@
 import torch
 
 from medinr.baselines.strainer import RATE, PublishedRecipe
-from medinr.inr.coordinates import plane_coordinates
-from medinr.inr.network import Trunk, TrunkSettings
+from medinr.network.coordinates import plane_coordinates
+from medinr.network.trunk import Trunk, TrunkSettings
 
 
 def _recipe() -> PublishedRecipe:

@@ -6,7 +6,7 @@ import torch
 from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
-from medinr.baselines import denoise_magnitude, naive, total_variation
+from medinr.baselines import denoise_magnitude, total_variation
 from medinr.errors import ConfigError, ShapeError
 from medinr.operators import (
     Gaussian,
@@ -15,6 +15,7 @@ from medinr.operators import (
     Rician,
     TransmissionPoisson,
     cartesian_mask,
+    fbp,
     undersampled_fourier,
 )
 
@@ -68,13 +69,13 @@ def test_denoising_one_dimension_matches_the_solution_by_hand() -> None:
 
 
 def test_undersampled_phantom_is_recovered_far_better_than_zero_filled(generator) -> None:
-    truth = _phantom() * torch.exp(0.7j * torch.linspace(-1, 1, SHAPE[1], dtype=torch.float64))
+    reference = _phantom() * torch.exp(0.7j * torch.linspace(-1, 1, SHAPE[1], dtype=torch.float64))
     operator = undersampled_fourier(SHAPE, cartesian_mask(SHAPE[0], 3, 0.12, seed=1))
-    data = Gaussian(0.01).sample(operator(truth), generator)
+    data = Gaussian(0.01).sample(operator(reference), generator)
     precision = torch.full(data.shape, 0.01**-2, dtype=torch.float64)
     found = total_variation(data, operator, 0.5, precision=precision, iterations=400)
     assert found.is_complex()
-    assert _psnr(found, truth) > _psnr(naive("kspace_mr_single", data, operator), truth) + 12
+    assert _psnr(found, reference) > _psnr(operator.H(data), reference) + 12
 
 
 def test_no_perturbation_lowers_the_objective(generator) -> None:
@@ -92,17 +93,17 @@ def test_no_perturbation_lowers_the_objective(generator) -> None:
 
 
 def test_two_hundred_iterations_are_converged_for_sparse_view_ct(generator) -> None:
-    truth = 0.02 * _phantom()
+    reference = 0.02 * _phantom()
     projector = ParallelBeam(SHAPE, (1.0, 1.0), (torch.arange(24) * math.pi / 24).tolist())
     noise = TransmissionPoisson(1e5)
-    data = noise.sample(projector(truth), generator)
+    data = noise.sample(projector(reference), generator)
     _, precision = noise.surrogate(data, data)
     short, long = (
         total_variation(data, projector, 5.0, precision=precision, iterations=n, nonnegative=True) for n in (200, 2000)
     )
     assert float(short.min()) >= 0.0
     assert _objective(short, data, projector, 5.0, precision) < 1.01 * _objective(long, data, projector, 5.0, precision)
-    assert _psnr(short, truth) > _psnr(naive("ct_sparse", data, projector), truth) + 6
+    assert _psnr(short, reference) > _psnr(fbp(data, projector), reference) + 6
 
 
 def test_weight_zero_is_least_squares(generator) -> None:
@@ -158,10 +159,10 @@ def test_wrong_arguments_are_named() -> None:
 
 
 def test_magnitudes_are_denoised_without_the_rician_floor(generator) -> None:
-    truth, noise = _phantom(), Rician(0.1)
-    magnitude = noise.sample(truth, generator)
+    reference, noise = _phantom(), Rician(0.1)
+    magnitude = noise.sample(reference, generator)
     found = denoise_magnitude(magnitude, noise, 1.0)
-    air = truth == 0
+    air = reference == 0
     assert float(magnitude[air].mean()) > 0.12
     assert float(found[air].mean()) < 0.07
-    assert _psnr(found, truth) > _psnr(magnitude, truth) + 6
+    assert _psnr(found, reference) > _psnr(magnitude, reference) + 6

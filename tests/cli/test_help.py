@@ -14,14 +14,13 @@ COMMANDS = (
     "simulate",
     "evaluate",
     "report",
-    "trunks",
+    "models",
     "check-operator",
-    "benchmark",
     "demo",
 )
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "trunks choose"])
+@pytest.mark.parametrize("command", [*COMMANDS, "models choose"])
 def test_every_command_explains_itself(medinr, command):
     found = medinr(*command.split(), "--help")
     assert found.code == 0
@@ -43,7 +42,7 @@ def test_version(medinr):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["reconstrcut"], ["reconstruct"], ["trunks", "a", "b"], ["trunks", "choose"], ["demo", "--set"]]
+    "arguments", [[], ["reconstrcut"], ["reconstruct"], ["models", "a", "b"], ["models", "choose"], ["demo", "--set"]]
 )
 def test_wrong_usage_is_bad_input(medinr, arguments):
     found = medinr(*arguments)
@@ -69,7 +68,7 @@ def test_slices_that_are_none(medinr, tmp_path, text):
 
 def test_help_answers_without_loading_the_heavy_parts():
     code = (
-        "import sys; from medinr.cli.arguments import build_parser; build_parser('0').format_help();"
+        "import sys; from medinr.cli.arguments import build_parser; build_parser().format_help();"
         "print(sorted({'torch', 'monai', 'matplotlib', 'pydicom'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,11 +14,11 @@ def scan(synthetic, tmp_path):
 
 @pytest.fixture
 def refused(medinr, synthetic, tmp_path):
-    """Runs `medinr reconstruct` with a random trunk and gives the message of its refusal."""
+    """Runs `medinr reconstruct` with a random model and gives the message of its refusal."""
 
-    def run(source, *more, task="denoise", trunk="random") -> str:
+    def run(source, *more, task="denoise", model="random") -> str:
         out = tmp_path / "out"
-        found = medinr("reconstruct", source, "--task", task, "--trunk", trunk, "--out", out, *more)
+        found = medinr("reconstruct", source, "--task", task, "--model", model, "--out", out, *more)
         assert found.code == 2
         assert found.out.strip() == ""
         assert found.err.startswith("medinr: ")
@@ -50,7 +50,7 @@ def test_folder_without_a_scan(refused, tmp_path):
 def test_two_series_in_one_folder(medinr, synthetic, tmp_path):
     for number in range(2):
         synthetic.write_dicom_series(tmp_path / "mixed" / str(number), synthetic.phantom((3, 24, 20)))
-    command = ("reconstruct", tmp_path / "mixed", "--task", "denoise", "--trunk", "random", "--out", tmp_path / "out")
+    command = ("reconstruct", tmp_path / "mixed", "--task", "denoise", "--model", "random", "--out", tmp_path / "out")
     found = medinr(*command)
     assert found.code == 2
     assert "--series" in found.err
@@ -113,9 +113,19 @@ def test_which_volume_of_four(refused, scan, tmp_path):
 
 def test_unknown_task_key_or_value(refused, scan):
     assert "kspace" in refused(scan, task="kspcae")
-    assert "Did you mean 'steps'" in refused(scan, "--set", "fit.stepps=3")
-    assert "wants int" in refused(scan, "--set", "fit.steps=few")
-    assert "KEY=VALUE" in refused(scan, "--set", "fit.steps")
+    for more, key in (((), "plug_and_play.iterations"), (("--method", "inr"), "network.steps")):
+        name = key.split(".")[1]
+        assert f"Did you mean '{name}'" in refused(scan, *more, "--set", f"{key}x=3")
+        assert "wants int" in refused(scan, *more, "--set", f"{key}=few")
+        assert "KEY=VALUE" in refused(scan, *more, "--set", key)
+
+
+def test_unknown_method_or_one_for_another_task(refused, scan):
+    message = refused(scan, "--method", "plug-and-pray")
+    assert "There is no method 'plug-and-pray'. Known: " in message
+    assert "plug-and-play, INR, STRAINER" in message
+    assert "SIRT is not for task denoise" in refused(scan, "--method", "sirt")
+    assert "method tv fits none" in refused(scan, "--method", "tv", "--set", "network.steps=3")
 
 
 def test_a_configuration_that_calls_python(refused, scan, tmp_path):
@@ -125,25 +135,25 @@ def test_a_configuration_that_calls_python(refused, scan, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_missing_trunk(refused, scan, tmp_path):
-    message = refused(scan, trunk="brain_rm")
+def test_missing_model(refused, scan, tmp_path):
+    message = refused(scan, model="brain_rm")
     assert "brain_mr" in message
     assert "medinr pretrain" in message
     (tmp_path / "bare.safetensors").write_bytes(b"")
-    assert "no card bare.json" in refused(scan, trunk=tmp_path / "bare.safetensors")
+    assert "no card bare.json" in refused(scan, model=tmp_path / "bare.safetensors")
 
 
-def test_trunk_of_another_modality(refused, synthetic, tmp_path):
+def test_model_of_another_modality(refused, synthetic, tmp_path):
     synthetic.write_dicom_series(tmp_path / "chest", synthetic.phantom((3, 24, 20), "CT"))
-    message = refused(tmp_path / "chest", task="ct", trunk="brain_mr")
+    message = refused(tmp_path / "chest", task="ct", model="brain_mr")
     assert "was trained on MR scans; this scan is CT" in message
-    assert "medinr trunks" in message
+    assert "medinr models" in message
 
 
 def test_scan_of_another_modality(refused, synthetic, scan, tmp_path):
     assert "simulates a CT scanner; this scan is MR" in refused(scan, task="ct")
     synthetic.write_dicom_series(tmp_path / "chest", synthetic.phantom((3, 24, 20), "CT"))
-    assert "the DICOM header says CT" in refused(tmp_path / "chest", "--modality", "MR")
+    assert "the DICOM header has CT" in refused(tmp_path / "chest", "--modality", "MR")
 
 
 def test_an_acceleration_that_leaves_no_centre(refused, scan):
@@ -153,8 +163,14 @@ def test_an_acceleration_that_leaves_no_centre(refused, scan):
     assert "centre_fraction" in message
 
 
-def test_a_random_trunk_has_no_prior_to_start_from(refused, scan):
-    assert "--set fit.steps=100" in refused(scan, task="kspace")
+def test_a_random_model_has_no_denoiser_to_start_from(refused, scan):
+    message = refused(scan, task="kspace")
+    assert "The model 'random' has no denoiser" in message
+    assert "--method inr" in message
+    assert "--set network.steps=100" in message
+    message = refused(scan, "--method", "inr", task="kspace")
+    assert "nothing for the network to be fitted to" in message
+    assert "--set network.steps=100" in message
 
 
 @pytest.mark.parametrize(
@@ -163,7 +179,7 @@ def test_a_random_trunk_has_no_prior_to_start_from(refused, scan):
         (["pretrain", "brain"], "No configuration 'brain'"),
         (["evaluate", "nowhere"], "No manifest 'nowhere'"),
         (["evaluate", "excerpts", "nothing"], "No configuration 'nothing'"),
-        (["trunks", "nothing"], "No trunk 'nothing'"),
+        (["models", "nothing"], "No model 'nothing'"),
         (["inspect", "nothing"], "no such file"),
         (["simulate", "nothing.nii"], "no such file"),
     ],
@@ -181,8 +197,8 @@ def test_our_own_failure_is_another_code_and_points_to_debug(medinr, scan, monke
     def broken(*_):
         raise RuntimeError("the inner part broke")
 
-    monkeypatch.setattr("medinr.pipelines.reconstruct.problems_for", broken)
-    command = ("reconstruct", scan, "--task", "denoise", "--trunk", "random", "--out", tmp_path / "out")
+    monkeypatch.setattr("medinr.acquisition.base.Acquisition.problems", broken)
+    command = ("reconstruct", scan, "--task", "denoise", "--model", "random", "--out", tmp_path / "out")
     found = medinr(*command)
     assert found.code == 1
     assert "medinr failed: RuntimeError: the inner part broke" in found.err

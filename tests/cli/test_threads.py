@@ -60,7 +60,7 @@ def test_threads_that_cannot_be(medinr, command, count):
     assert "Traceback" not in found.err
 
 
-@pytest.mark.parametrize("command", ["inspect", "trunks"])
+@pytest.mark.parametrize("command", ["inspect", "models"])
 def test_commands_that_do_not_compute_take_no_threads(medinr, command):
     found = medinr(command, "something", "--threads", "1")
     assert found.code == 2
@@ -81,7 +81,7 @@ def test_idle_threads_soon_sleep_unless_the_user_has_decided(given, found):
         "import json, os, sys\n"
         "from medinr.cli import main, threads\n"
         "assert not {'torch', 'numpy'} & set(sys.modules)\n"
-        "main(['trunks'])\n"
+        "main(['models'])\n"
         "assert 'torch' in sys.modules\n"
         "print(json.dumps({name: os.environ[name] for name in threads.DECIDED if name in os.environ}))\n"
     )

@@ -37,7 +37,7 @@ def test_every_reordering_is_undone(synthetic):
 
 
 def test_source_files_follow_the_slices(synthetic, tmp_path):
-    from medinr.io.dicom import read_dicom_series
+    from medinr.io.dicom.read import read_dicom_series
 
     synthetic.write_dicom_series(tmp_path, synthetic.phantom())
     scan = read_dicom_series(tmp_path)

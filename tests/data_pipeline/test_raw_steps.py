@@ -6,9 +6,9 @@ import skimage.data
 import skimage.transform
 import torch
 
-from medinr.data.raw_coils import compress_coils, prewhiten
-from medinr.data.raw_steps import choose_slices, crop_detector, remove_oversampling, undersample
-from medinr.data.raw_views import find_rotation_centre, remove_stripes
+from medinr.data.raw.coils import compress_coils, prewhiten
+from medinr.data.raw.steps import choose_slices, crop_detector, remove_oversampling, undersample
+from medinr.data.raw.views import find_rotation_centre, remove_stripes
 from medinr.errors import ConfigError, GeometryError, ShapeError
 from medinr.operators import Fourier, ParallelBeam
 from medinr.raw import CARTESIAN, NON_CARTESIAN, SINOGRAM, RawMeasurement
@@ -135,7 +135,7 @@ def test_svd_keeps_all_the_energy_of_few_sources():
 
 
 @pytest.mark.parametrize("axis", ["kx", "ky"])
-def test_geometric_compression_follows_coils_that_turn(axis):
+def test_geometric_compression_follows_coils_that_rotate(axis):
     raw = low_rank(turning=True)
     if axis == "ky":
         raw = RawMeasurement("kspace", raw.data.mT, CARTESIAN, {"image_shape": (16, 12), "readout_axis": "ky"})
@@ -176,8 +176,8 @@ def test_undersampling_lines_and_points():
     along = undersample(raw.after("", facts={"readout_axis": "ky"}), every=2)
     assert along.arrays["mask"].all(0).tolist() == [True, False] * 5
     for arguments, error, words in (
-        ({}, ConfigError, "one of them"),
-        ({"mask": [True] * 12, "every": 2}, ConfigError, "one of them"),
+        ({}, ConfigError, "either a mask"),
+        ({"mask": [True] * 12, "every": 2}, ConfigError, "either a mask"),
         ({"every": 0}, ConfigError, "every >= 1"),
         ({"mask": [True] * 7}, ShapeError, r"\(7,\); k-space has 12 lines along ky"),
         ({"mask": [False] * 12}, ConfigError, "leave no sample"),
@@ -227,7 +227,7 @@ def test_cropping_the_detector_leaves_the_axis_where_it_was():
 
 
 def projections(shift=0):
-    """Half a turn around a phantom, the rotation axis `shift` elements beyond the middle of the detector."""
+    """Half a rotation around a phantom, the rotation axis `shift` elements beyond the middle of the detector."""
     image = skimage.transform.resize(skimage.data.shepp_logan_phantom(), (96, 96), anti_aliasing=True)
     angles = np.arange(120) * np.pi / 120
     operator = ParallelBeam((96, 96), (1.0, 1.0), angles.tolist(), 141)
@@ -243,7 +243,7 @@ def test_the_rotation_centre_is_found(shift):
     assert f"{found.rotation_centre:.2f} of 0 to 140" in found.steps[0]
 
 
-def test_the_rotation_centre_needs_half_a_turn():
+def test_the_rotation_centre_needs_half_a_rotation():
     raw = projections()
     with pytest.raises(GeometryError, match=r"over 133\.5 degrees"):
         find_rotation_centre(undersample(raw, [True] * 90 + [False] * 30))

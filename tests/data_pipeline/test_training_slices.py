@@ -32,7 +32,7 @@ def test_slices_arrive_on_one_grid_near_one(manifest):
     assert "8 slices of 3 subjects" in repr(slices)
 
 
-def test_subjects_take_turns(manifest):
+def test_subjects_alternate(manifest):
     for limit in (1, 2, 3):
         slices = load_training_slices(manifest, modality="MR", limit=limit, shape=(8, 8))
         assert len(set(slices.subjects)) == len(slices) == limit
@@ -87,7 +87,7 @@ def test_error_inside_the_pipeline_comes_out_as_it_is(synthetic, tmp_path):
     path = write_nifti(synthetic.phantom((2, 8, 8)), tmp_path / "a.nii")
     row = ManifestRow(path.name, hash_scan(path), "s", "", "MR", "T1", "train", "CC0")
     slices = read_slices(Manifest((row,), tmp_path), split="train", modality="MR")
-    with pytest.raises(UnitError, match="Hounsfield units are wanted"):
+    with pytest.raises(UnitError, match="Hounsfield units are needed"):
         slice_dataset(slices, [ScaleToWaterd("image")])
 
 

@@ -42,10 +42,10 @@ def test_orientation_and_scaling_are_undone(synthetic, angles, modality):
 
 def test_orientation_alone_is_exact(synthetic):
     volume = synthetic.phantom(geometry=synthetic.affine(angles=(180, 0, 90)))
-    turn = StandardOrientationd("image")
-    item = turn({"image": to_metatensor(volume)})
+    oriented = StandardOrientationd("image")
+    item = oriented({"image": to_metatensor(volume)})
     np.testing.assert_array_equal(from_metatensor(item["image"]).array, standard_orientation(volume).array)
-    np.testing.assert_array_equal(from_metatensor(turn.inverse(item)["image"]).array, volume.array)
+    np.testing.assert_array_equal(from_metatensor(oriented.inverse(item)["image"]).array, volume.array)
 
 
 def test_percentile_ignores_blanked_air(synthetic):

@@ -58,7 +58,7 @@ def test_there_are_examples():
 @pytest.mark.parametrize(("name", "needs"), CASES)
 def test_page(name: str, needs: str, request: pytest.FixtureRequest, tmp_path, monkeypatch, synthetic_results) -> None:
     if needs and importlib.util.find_spec(needs) is None:
-        pytest.skip(f"{request.node.name} needs {needs}: make test-peers")
+        pytest.skip(f"{request.node.name} needs {needs}: make test-libraries")
     if needs:
         with warnings.catch_warnings():
             # What a library announces while it is loaded is not ours to mend.

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from medinr.evaluate.report.browser import find_chromium
+from medinr.report.browser import find_chromium
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medinr.evaluate.metrics import data_range, scores_of
-from medinr.evaluate.results import Cell, Results, make_table, write_cell, write_facts, write_table
+from medinr.jobs.evaluate.results import Case, Results, make_table, write_case, write_facts, write_table
+from medinr.metrics.image_quality import data_range, scores_of
 
-#: Task: kind, modality, unit, words, naive method.
+#: Task: kind, modality, unit, words, direct image.
 TASKS = {
     "kspace_mr_single_4x": ("kspace", "MR", "a.u.", "4x undersampled k-space, 1 coil", "zero-filled"),
     "denoise_mr_5": ("denoise", "MR", "a.u.", "denoising, Rician noise of 5 %", "noisy"),
@@ -18,7 +18,7 @@ TASKS = {
 }
 
 #: Standard deviation of the error of each method, as a fraction of the range.
-ERRORS = {"naive": 0.10, "TV": 0.05, "medinr": 0.03}
+ERRORS = {"direct": 0.10, "TV": 0.05, "medinr": 0.03}
 
 
 def synthetic_results(
@@ -35,7 +35,7 @@ def synthetic_results(
     generator = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
     for task in tasks:
-        kind, modality, unit, _, naive = TASKS[task]
+        kind, modality, unit, _, direct = TASKS[task]
         for patient in range(patients):
             subject = f"p{patient}"
             scan = f"{subject}_v1_{patient:08x}"
@@ -44,11 +44,11 @@ def synthetic_results(
             for number, reference in enumerate(volume):
                 images = {"reference": reference}
                 for method, error in errors.items():
-                    name = naive if method == "naive" else method
+                    name = direct if method == "direct" else method
                     level = error * peak * (1 + 0.1 * patient)
                     images[name] = (reference + level * generator.normal(size=size)).astype(np.float32)
-                cell = Cell(
-                    cell=f"{task}__{scan}__{number:04d}",
+                case = Case(
+                    case=f"{task}__{scan}__{number:04d}",
                     task=task,
                     subject=subject,
                     session="v1",
@@ -62,7 +62,7 @@ def synthetic_results(
                     curves={"medinr": _curve()} if "medinr" in images else {},
                     sampling=_sampling(kind, size[0]),
                 )
-                write_cell(folder, cell, images)
+                write_case(folder, case, images)
                 for name in [name for name in images if name != "reference"]:
                     for score in scores_of(images[name], reference, peak, modality):
                         rows.append(
@@ -70,7 +70,7 @@ def synthetic_results(
                                 "task": task,
                                 "subject": subject,
                                 "session": "v1",
-                                "contrast": cell.contrast,
+                                "contrast": case.contrast,
                                 "scan": scan,
                                 "slice": number,
                                 "method": name,
@@ -85,7 +85,7 @@ def synthetic_results(
                                 "medinr_version": "0.0.0",
                             }
                         )
-    names = dict.fromkeys(TASKS[task][4] if key == "naive" else key for task in tasks for key in errors)
+    names = dict.fromkeys(TASKS[task][4] if key == "direct" else key for task in tasks for key in errors)
     write_facts(
         folder,
         {
@@ -98,7 +98,7 @@ def synthetic_results(
             },
             "methods": {name: {"words": f"{name}, made up", "settings": {}} for name in names},
             "notes": [
-                "MR scans are magnitude images: undersampling simulated from them looks better than on a scanner."
+                "MR scans are magnitude images: undersampling simulated from them gives better images than a scanner's."
             ],
         },
     )
@@ -120,7 +120,7 @@ def _curve() -> dict[str, object]:
         "psnr": [24.0, 28.0, 30.0, 30.5],
         "residual": [3.0, 1.5, 1.1, 1.0],
         "stopped_at": 40,
-        "reason": "ran all turns",
+        "reason": "all 40 iterations of plug-and-play were done",
     }
 
 

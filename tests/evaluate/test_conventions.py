@@ -8,8 +8,8 @@ import torch
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from medinr.errors import ConfigError, ShapeError
-from medinr.evaluate.conventions import CONVENTIONS, volume_metrics
-from medinr.evaluate.metrics import METRICS, gmsd, hfen, nrmse, psnr, scores_of, ssim
+from medinr.metrics.conventions import CONVENTIONS, volume_metrics
+from medinr.metrics.image_quality import METRICS, gmsd, hfen, nrmse, psnr, scores_of, ssim
 
 RNG = np.random.default_rng(3)
 REFERENCE = RNG.random((3, 26, 31))
@@ -78,7 +78,7 @@ def test_one_slice_is_a_stack_of_one() -> None:
 def test_what_is_missing_or_unknown_is_said() -> None:
     with pytest.raises(ConfigError, match="'skimage' is not one of medinr, fastmri, monai"):
         volume_metrics(IMAGE, REFERENCE, "skimage")
-    with pytest.raises(ConfigError, match="wants a data_range"):
+    with pytest.raises(ConfigError, match="needs a data_range"):
         volume_metrics(IMAGE, REFERENCE, "monai")
     with pytest.raises(ShapeError, match="stacks"):
         volume_metrics(IMAGE[0], REFERENCE)

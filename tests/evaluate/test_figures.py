@@ -5,8 +5,8 @@ import pytest
 from matplotlib.image import imread
 
 from medinr.errors import ShapeError, UnitError
-from medinr.evaluate.convergence import ConvergenceRow, convergence_figure
-from medinr.evaluate.figures import comparison_figure
+from medinr.figures.comparison import comparison_figure
+from medinr.figures.convergence import ConvergenceRow, convergence_figure
 
 REFERENCE = np.tile(np.linspace(0.0, 1.0, 40), (20, 1))
 

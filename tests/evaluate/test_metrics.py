@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medinr.errors import IntensityError, ShapeError, UnitError
-from medinr.evaluate.metrics import (
+from medinr.metrics.image_quality import (
     body_mask,
     data_range,
     hfen,
@@ -138,7 +138,7 @@ def test_one_call_gives_every_number() -> None:
 def test_last_digits_do_not_depend_on_the_threads_of_blas() -> None:
     scored = """
 import numpy as np
-from medinr.evaluate.metrics import scores_of
+from medinr.metrics.image_quality import scores_of
 noise = np.random.default_rng(0)
 reference = 100 * noise.random((178, 178))
 print([one.value.hex() for one in scores_of(reference + noise.normal(size=(178, 178)), reference, 100.0, "MR")])

@@ -17,23 +17,23 @@ from medinr.pipelines.report import report
 
 from medinr.cli.main import main
 from medinr.errors import FileError, LibraryError, OutputExistsError, ShapeError
-from medinr.evaluate.report import Budget, report_page
-from medinr.evaluate.report.charts import convergence_chart, psnr_time_chart, stop_place
-from medinr.evaluate.report.pictures import (
+from medinr.jobs.evaluate.results import Results, make_table, write_case, write_facts, write_table
+from medinr.jobs.evaluate.statistics import patient_means, summarise, values_of
+from medinr.report import Budget, report_page
+from medinr.report.charts import convergence_chart, psnr_time_chart, stop_place
+from medinr.report.pictures import (
     LEVELS,
     Scale,
-    cell_scale,
+    case_scale,
     choose_levels,
     decode,
     encode,
-    encode_cell,
+    encode_case,
     quantise,
 )
-from medinr.evaluate.report.sampling import sampling_chart
-from medinr.evaluate.report.svg import Axis
-from medinr.evaluate.report.tables import PatientMean, series_of
-from medinr.evaluate.results import Results, make_table, write_cell, write_facts, write_table
-from medinr.evaluate.statistics import patient_means, summarise, values_of
+from medinr.report.sampling import sampling_chart
+from medinr.report.svg import Axis
+from medinr.report.tables import PatientMean, series_of
 
 PLANTED = "<script>window.planted=1</script>&\"'<img src=x onerror=window.planted=1>"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -84,11 +84,11 @@ def page(results):
 def hostile(synthetic_results, tmp_path_factory):
     """An evaluation with markup wherever a person or a file can put text."""
     found = synthetic_results(tmp_path_factory.mktemp("hostile"), patients=1, slices=1, tasks=("kspace_mr_single_4x",))
-    (cell,) = found.cells()
-    images = found.images(cell)
-    curves = {PLANTED: {**cell.curves["medinr"], "reason": PLANTED}}
+    (case,) = found.cases()
+    images = found.images(case)
+    curves = {PLANTED: {**case.curves["medinr"], "reason": PLANTED}}
     planted = replace(
-        cell,
+        case,
         subject=PLANTED,
         session=PLANTED,
         contrast=PLANTED,
@@ -96,9 +96,9 @@ def hostile(synthetic_results, tmp_path_factory):
         unit=PLANTED,
         curves=curves,
     )
-    write_cell(found.folder, planted, images | {PLANTED: images["TV"]})
+    write_case(found.folder, planted, images | {PLANTED: images["TV"]})
     facts = json.loads(json.dumps(dict(found.facts)).replace("made up", json.dumps(PLANTED)[1:-1]))
-    facts["tasks"][cell.task] |= {"words": PLANTED, "facts": {PLANTED: PLANTED}}
+    facts["tasks"][case.task] |= {"words": PLANTED, "facts": {PLANTED: PLANTED}}
     facts |= {"notes": [PLANTED], "versions": {PLANTED: PLANTED}, "settings": {PLANTED: PLANTED}, "seed": PLANTED}
     facts["methods"][PLANTED] = {"words": PLANTED, "settings": {PLANTED: PLANTED}}
     facts.pop("format")
@@ -117,8 +117,8 @@ def test_planted_markup_stays_text(hostile):
     assert not [tag for tag, _ in found.elements if tag == "img"]
     assert not [name for _, attributes in found.elements for name in attributes if name.startswith("on")]
     assert found.text.count(PLANTED) > 20
-    (cell,) = found.data()["cells"]
-    assert cell["series"] == PLANTED
+    (case,) = found.data()["cases"]
+    assert case["series"] == PLANTED
 
 
 def test_nothing_is_asked_of_a_network(page):
@@ -165,21 +165,21 @@ def test_means_and_intervals_are_those_of_the_statistics(results, page):
 
 def test_every_picture_of_a_slice_is_on_one_scale_and_true_to_half_a_step(results, page):
     found = Page(page)
-    cells = found.data()["cells"]
+    cases = found.data()["cases"]
     pixels = [text.split() for tag, text in found.raw[2:-1]]
-    assert len(cells) == len(pixels) == len(results.cells())
-    by_name = {(c.task, c.scan, c.slice): results.images(c) for c in results.cells()}
-    for cell, texts in zip(cells, pixels, strict=True):
-        images = by_name[cell["task"], cell["scan"], cell["slice"]]
-        scale = Scale(*cell["scale"])
+    assert len(cases) == len(pixels) == len(results.cases())
+    by_name = {(c.task, c.scan, c.slice): results.images(c) for c in results.cases()}
+    for case, texts in zip(cases, pixels, strict=True):
+        images = by_name[case["task"], case["scan"], case["slice"]]
+        scale = Scale(*case["scale"])
         assert scale.levels == 4096
-        truth = images["reference"]
-        room = (truth.max() - truth.min()) / 2
-        assert cell["images"][0] == "reference"
-        assert set(cell["images"]) == set(images)
-        for name, text in zip(cell["images"], texts, strict=True):
-            shown = scale.low + decode(text, truth.shape) * scale.step
-            wanted = np.clip(images[name], truth.min() - room, truth.max() + room)
+        reference = images["reference"]
+        room = (reference.max() - reference.min()) / 2
+        assert case["images"][0] == "reference"
+        assert set(case["images"]) == set(images)
+        for name, text in zip(case["images"], texts, strict=True):
+            shown = scale.low + decode(text, reference.shape) * scale.step
+            wanted = np.clip(images[name], reference.min() - room, reference.max() + room)
             np.testing.assert_allclose(shown, wanted, atol=0.51 * scale.step)
 
 
@@ -191,56 +191,56 @@ def test_pictures_come_back_as_they_were(codes):
 
 def test_what_is_not_finite_is_black_and_told(synthetic_results, tmp_path):
     found = synthetic_results(tmp_path, patients=1, slices=1, tasks=("denoise_mr_5",))
-    (cell,) = found.cells()
-    images = found.images(cell)
+    (case,) = found.cases()
+    images = found.images(case)
     images["TV"] = images["TV"].copy()
     images["TV"][3, 4] = np.nan
     images["TV"][3, 5] = np.inf
-    write_cell(tmp_path, cell, images)
+    write_case(tmp_path, case, images)
     assert "TV has 2 pixels that are not finite" in report_page(found)
     assert quantise(np.array([[np.nan, -np.inf, np.inf]]), Scale(0.0, 1.0, 256)).tolist() == [[0, 0, 255]]
 
 
 def test_uncertainty_has_a_scale_of_its_own():
     reference = np.linspace(0, 100, 64).reshape(8, 8)
-    doubt = np.linspace(0, 3, 64).reshape(8, 8)
-    scale, found, texts = encode_cell({"reference": reference, "TV": reference, "uncertainty.TV": doubt}, 4096)
+    uncertainty = np.linspace(0, 3, 64).reshape(8, 8)
+    scale, found, texts = encode_case({"reference": reference, "TV": reference, "uncertainty.TV": uncertainty}, 4096)
     assert scale.high == 100
     assert found is not None
     assert 2.9 < found.high <= 3
-    np.testing.assert_allclose(decode(texts["uncertainty.TV"], (8, 8)) * found.step, doubt, atol=0.03)
+    np.testing.assert_allclose(decode(texts["uncertainty.TV"], (8, 8)) * found.step, uncertainty, atol=0.03)
 
 
 def test_an_outlier_does_not_take_the_grey_levels():
     reference = np.linspace(0, 100, 64).reshape(8, 8)
-    scale = cell_scale({"reference": reference, "TV": reference * 1000 - 7}, 256)
+    scale = case_scale({"reference": reference, "TV": reference * 1000 - 7}, 256)
     assert (scale.low, scale.high) == (-7.0, 150.0)
 
 
 @pytest.mark.parametrize("images", [{"TV": np.ones((4, 4))}, {"reference": np.ones((4, 4)), "TV": np.ones((4, 5))}])
-def test_cells_without_a_reference_or_of_two_shapes_are_refused(images):
+def test_cases_without_a_reference_or_of_two_shapes_are_refused(images):
     with pytest.raises(ShapeError, match=r"reference|\(4, 5\)"):
-        cell_scale(images, 256)
+        case_scale(images, 256)
 
 
 def test_three_patients_four_tasks_and_six_methods_of_noise_fit():
     noise = np.random.default_rng(0).normal(size=(256, 256))
     levels, count = choose_levels([{"reference": noise} | {f"m{k}": noise for k in range(6)}], 12, Budget())
     assert (levels, count) == (LEVELS[0], 12)
-    assert 12 * 7 * len(encode(quantise(noise, cell_scale({"reference": noise}, levels)))) < 13e6
+    assert 12 * 7 * len(encode(quantise(noise, case_scale({"reference": noise}, levels)))) < 13e6
 
 
 def test_a_small_budget_costs_levels_then_slices_and_the_page_says_so(results):
-    size = [sum(map(len, encode_cell(results.images(results.cells()[0]), levels)[2].values())) for levels in LEVELS]
-    cells = len(results.cells())
+    size = [sum(map(len, encode_case(results.images(results.cases()[0]), levels)[2].values())) for levels in LEVELS]
+    cases = len(results.cases())
     for levels, each in zip(LEVELS, size, strict=True):
-        found = choose_levels([results.images(results.cells()[0])], cells, Budget((each * cells + 1) / 1e6))
-        assert found == (levels, cells)
+        found = choose_levels([results.images(results.cases()[0])], cases, Budget((each * cases + 1) / 1e6))
+        assert found == (levels, cases)
     page = report_page(results, budget=Budget(5.5 * size[-1] / 1e6))
-    shown = Page(page).data()["cells"]
+    shown = Page(page).data()["cases"]
     assert 3 <= len(shown) <= 7
-    assert len({cell["scan"] for cell in shown}) == 3
-    assert f"{cells - len(shown)} slices had no room" in page
+    assert len({case["scan"] for case in shown}) == 3
+    assert f"{cases - len(shown)} slices had no room" in page
     assert "256 grey levels" in page
 
 

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from medinr.pipelines.report import report
 
-from medinr.evaluate.report import report_page
-from medinr.evaluate.results import Results, write_cell
+from medinr.jobs.evaluate.results import Results, write_case
+from medinr.report import report_page
 
 PLANTED = "<script>window.planted=1</script><img src=x onerror=window.planted=1>"
 
-ERRORS = {"naive": 0.10, "TV": 0.05, "BM3D": 0.04, "medinr": 0.03}
+ERRORS = {"direct": 0.10, "TV": 0.05, "BM3D": 0.04, "medinr": 0.03}
 
 
 @pytest.fixture(scope="module")
 def folder(synthetic_results, tmp_path_factory):
     found = synthetic_results(tmp_path_factory.mktemp("browser"), patients=2, size=(48, 40), errors=ERRORS)
-    for cell in found.cells():
-        images = found.images(cell)
+    for case in found.cases():
+        images = found.images(case)
         images["uncertainty.medinr"] = np.abs(images["medinr"] - images["reference"])
-        write_cell(found.folder, replace(cell, series_description=PLANTED), images)
+        write_case(found.folder, replace(case, series_description=PLANTED), images)
     return found.folder
 
 
@@ -164,14 +164,14 @@ def test_keys_do_what_the_table_says(visit):
 
 
 def test_convergence_and_sampling_follow_the_slice(visit):
-    shown = visit.tab.locator("#convergence [data-cell]:visible")
+    shown = visit.tab.locator("#convergence [data-case]:visible")
     assert shown.count() == 1
     before = shown.text_content()
     visit.tab.select_option("#pick-task", "ct_sparse_60")
     visit.settle("() => document.getElementById('canvas').ariaLabel.includes('CT')")
     assert shown.count() == 1
     assert shown.text_content() != before
-    assert "60 views" in visit.tab.locator("#sampling [data-cell]:visible").text_content()
+    assert "60 views" in visit.tab.locator("#sampling [data-case]:visible").text_content()
 
 
 def test_the_theme_follows_the_system_and_the_button(visit):

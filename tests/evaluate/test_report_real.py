@@ -8,21 +8,22 @@ from medinr.pipelines.report import report
 
 from medinr.config import EvaluateConfig, load_config
 from medinr.config.shipped import find_manifest
-from medinr.evaluate.results import write_cell
 from medinr.io.manifest import read_manifest
+from medinr.jobs.evaluate.results import write_case
 
 PLANTED = "<script>window.planted=1</script>"
 
-#: The protocol's tasks with a few turns and iterations: the images are real, if not as good as they could be.
+#: The protocol's tasks with a few iterations: the images are real, if not as good as they could be.
 SHORT = """\
-fit: {{guide: {{iterations: {turns}, inner: 4}}, imitation: {{passes: 0}}}}
-peer: {{iterations: 10, tv_weight: {tv}, {more}}}
+plug_and_play: {{iterations: {iterations}, cg_iterations: 4}}
+total_variation: {{weight: {tv}, iterations: 10}}
+baselines: {{{more}}}
 """
 TASKS = {
-    "denoise": SHORT.format(turns=0, tv=1.0, more="nlm_strength: 0.6"),
-    "superres": SHORT.format(turns=6, tv=0.002, more="wavelet_iterations: 10"),
-    "kspace": SHORT.format(turns=6, tv=0.2, more="wavelet_iterations: 10"),
-    "ct": SHORT.format(turns=2, tv=2.0, more="sirt_iterations: 5, linear_iterations: 5"),
+    "denoise": SHORT.format(iterations=0, tv=1.0, more="nlm_strength: 0.6"),
+    "superres": SHORT.format(iterations=6, tv=0.002, more="wavelet_iterations: 10"),
+    "kspace": SHORT.format(iterations=6, tv=0.2, more="wavelet_iterations: 10"),
+    "ct": SHORT.format(iterations=2, tv=2.0, more="sirt_iterations: 5, linear_iterations: 5"),
 }
 
 
@@ -35,7 +36,7 @@ def page_file(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("real")
     for task, text in TASKS.items():
         (folder / f"{task}.yaml").write_text(
-            f"task: {task}\ntrunk: {'chest_ct' if task == 'ct' else 'brain_mr'}\n{text}"
+            f"task: {task}\nmodel: {'chest_ct' if task == 'ct' else 'brain_mr'}\n{text}"
         )
     config = load_config(EvaluateConfig, "evaluate", ["slices=1"])
     config = replace(config, tasks=tuple(f"{task}.yaml" for task in TASKS), contrasts=("FLAIR",))
@@ -43,8 +44,8 @@ def page_file(tmp_path_factory, request):
     assert results.table.subject.nunique() == 4
     assert set(results.table.task) == set(TASKS)
     assert results.table.groupby("task").method.nunique().min() >= 6
-    for cell in results.cells():
-        write_cell(results.folder, replace(cell, series_description=PLANTED), results.images(cell))
+    for case in results.cases():
+        write_case(results.folder, replace(case, series_description=PLANTED), results.images(case))
     page, *_ = report(results.folder, folder / "report.html")
     return page
 
@@ -73,7 +74,7 @@ def test_every_scan_task_and_method_is_a_picture_of_its_own(page_file, open_visi
             for method in values("left"):
                 visit.tab.select_option("#pick-left", method)
                 visit.tab.wait_for_timeout(30)
-                # Without a network medinr's image is that of plug-and-play, to the bit.
+                # medinr's image of a slice alone is that of plug-and-play, to the bit.
                 if method != "plug-and-play":
                     seen.add(visit.picture())
                     shown += 1

@@ -1,7 +1,7 @@
 import pytest
 
 from medinr.errors import ConfigError
-from medinr.evaluate.requirements import judge, parse_requirement
+from medinr.jobs.evaluate.requirements import judge, parse_requirement
 
 METHODS = {"kspace_mr_single_4x": ("zero-filled", "TV", "plug-and-play", "medinr"), "ct": ("FBP",)}
 
@@ -20,7 +20,7 @@ METHODS = {"kspace_mr_single_4x": ("zero-filled", "TV", "plug-and-play", "medinr
 )
 def test_claims_are_read(text: str, parts: tuple) -> None:
     found = parse_requirement(text, METHODS)
-    assert (found.metric, found.region, found.method, found.op, found.peer, found.offset) == parts
+    assert (found.metric, found.region, found.method, found.op, found.baseline, found.offset) == parts
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from medinr.errors import FileError
-from medinr.evaluate.metrics import psnr
-from medinr.evaluate.results import COLUMNS, Results, make_table, write_table
+from medinr.jobs.evaluate.results import COLUMNS, Results, make_table, write_table
+from medinr.metrics.image_quality import psnr
 
 
 @pytest.fixture(scope="module")
@@ -28,26 +28,26 @@ def test_csv_and_parquet_say_the_same_to_the_last_digit(results) -> None:
 
 
 def test_numbers_can_be_made_again_from_the_images(results) -> None:
-    cells = results.cells()
-    assert len(cells) == 12
-    cell = cells[0]
-    images = results.images(cell)
+    cases = results.cases()
+    assert len(cases) == 12
+    case = cases[0]
+    images = results.images(case)
     assert images["reference"].shape == (32, 28)
     assert images["reference"].dtype == np.float32
-    wanted = psnr(np.clip(images["FBP"], -1000, 1000), images["reference"], cell.peak)
+    wanted = psnr(np.clip(images["FBP"], -1000, 1000), images["reference"], case.peak)
     rows = results.table
-    rows = rows[(rows["task"] == cell.task) & (rows["scan"] == cell.scan) & (rows["slice"] == cell.slice)]
+    rows = rows[(rows["task"] == case.task) & (rows["scan"] == case.scan) & (rows["slice"] == case.slice)]
     (found,) = rows.loc[(rows["method"] == "FBP") & (rows["region"] == "slice") & (rows["metric"] == "psnr"), "value"]
     assert found == pytest.approx(wanted, abs=1e-9)
 
 
-def test_a_cell_says_all_about_itself(results) -> None:
-    (cell, *_) = [c for c in results.cells() if c.task == "kspace_mr_single_4x"]
-    assert cell.cell == f"{cell.task}__{cell.scan}__0000"
-    assert (cell.subject, cell.session, cell.contrast, cell.slice) == ("p0", "v1", "FLAIR", 0)
-    assert cell.spacing == (1.0, 0.9)
-    assert cell.sampling["kind"] == "lines"
-    assert len(cell.curves["medinr"]["psnr"]) == len(cell.curves["medinr"]["seconds"]) == 4
+def test_a_case_says_all_about_itself(results) -> None:
+    (case, *_) = [c for c in results.cases() if c.task == "kspace_mr_single_4x"]
+    assert case.case == f"{case.task}__{case.scan}__0000"
+    assert (case.subject, case.session, case.contrast, case.slice) == ("p0", "v1", "FLAIR", 0)
+    assert case.spacing == (1.0, 0.9)
+    assert case.sampling["kind"] == "lines"
+    assert len(case.curves["medinr"]["psnr"]) == len(case.curves["medinr"]["seconds"]) == 4
 
 
 def test_the_order_of_rows_does_not_matter(results, tmp_path) -> None:
@@ -69,4 +69,4 @@ def test_what_is_no_evaluation_is_refused(results, tmp_path) -> None:
     with pytest.raises(FileError, match="lacks the column subject"):
         Results.read(tmp_path)
     with pytest.raises(FileError, match="cannot be read"):
-        results.images("no__such__cell")
+        results.images("no__such__case")

@@ -7,7 +7,15 @@ import pytest
 from scipy import stats
 
 from medinr.errors import ConfigError
-from medinr.evaluate.statistics import compare, holm, interval, paired_difference, patient_means, summarise, values_of
+from medinr.jobs.evaluate.statistics import (
+    compare,
+    holm,
+    interval,
+    paired_difference,
+    patient_means,
+    summarise,
+    values_of,
+)
 
 
 def _covered(draw, count: int, trials: int = 3000) -> float:
@@ -33,7 +41,7 @@ def test_intervals_of_few_patients_cover_the_truth(count: int) -> None:
 )
 def test_intervals_of_more_patients_cover_the_truth(draw, monkeypatch) -> None:
     # A thousandth of the time, for a little more noise in each end.
-    monkeypatch.setattr("medinr.evaluate.statistics.RESAMPLES", 599)
+    monkeypatch.setattr("medinr.jobs.evaluate.statistics.RESAMPLES", 599)
     assert 0.93 <= _covered(draw, 16, 2000) <= 0.97
 
 

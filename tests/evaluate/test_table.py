@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from medinr.evaluate.results import make_table
-from medinr.evaluate.sentences import regret_sentence
-from medinr.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
+from medinr.jobs.evaluate.results import make_table
+from medinr.jobs.evaluate.sentences import regret_sentence
+from medinr.jobs.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 
 
 def _row(method: str, subject: str, number: int, psnr: float, task: str = "denoise_mr", region: str = "slice") -> dict:
@@ -48,7 +48,7 @@ def test_the_sentence_says_what_the_numbers_say(gaps: list[float], sentence: str
     assert comparison_sentence(_table(gaps), "denoise_mr").startswith(f"denoise_mr: {sentence}")
 
 
-def test_every_peer_is_named_and_missing_ones_are_said() -> None:
+def test_every_baseline_is_named_and_missing_ones_are_said() -> None:
     table = _table(
         [1.0, 1.1, 0.9], [_row("BM3D", f"p{k}", 0, 40.0 + k) for k in range(3)] + [_row("NLM", "p9", 0, 10.0)]
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medinr.errors import FileError
-from medinr.io.dicom import list_series, read_dicom_series
+from medinr.io.dicom.read import list_series, read_dicom_series
 from medinr.io.hashes import hash_scan
 
 OBLIQUE = (20.0, -15.0, 30.0)

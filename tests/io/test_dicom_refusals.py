@@ -4,7 +4,7 @@ import pytest
 from pydicom.uid import JPEGLSLossless
 
 from medinr.errors import FileError, GeometryError, MedinrError
-from medinr.io.dicom import read_dicom_series
+from medinr.io.dicom.read import read_dicom_series
 
 
 def _write(synthetic, folder, change=None, shape=(5, 8, 9), modality="MR"):

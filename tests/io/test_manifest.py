@@ -32,9 +32,9 @@ def test_the_sidecar_column_stands_only_where_it_is_used(tmp_path):
     raw = Manifest((ROW, replace(ROW, path="scan.npy", sidecar="said/scan.yaml")), tmp_path)
     again = read_manifest(write_manifest(raw, tmp_path / "raw.csv"))
     assert again == raw
-    assert again.explained_by(again.rows[0]) is None
-    assert again.explained_by(again.rows[1]) == tmp_path / "said" / "scan.yaml"
-    with pytest.raises(ManifestError, match=r"sidecar '/a\.yaml' works on one machine only"):
+    assert again.sidecar_of(again.rows[0]) is None
+    assert again.sidecar_of(again.rows[1]) == tmp_path / "said" / "scan.yaml"
+    with pytest.raises(ManifestError, match=r"sidecar '/a\.yaml' is valid on one machine only"):
         replace(ROW, sidecar="/a.yaml")
 
 
@@ -68,7 +68,7 @@ def test_malformed_manifests_say_where(tmp_path, header, line, words):
 
 def test_a_scan_twice_and_no_manifest_at_all(tmp_path):
     line = f"a,{'0' * 64},s,,MR,T1,train,CC,"
-    with pytest.raises(ManifestError, match="line 3: a stands on line 2"):
+    with pytest.raises(ManifestError, match="line 3: a is on line 2"):
         read_manifest(_file(tmp_path, line, line))
     with pytest.raises(ManifestError, match="cannot be read"):
         read_manifest(tmp_path / "none.csv")
@@ -103,7 +103,7 @@ def test_verify_knows_missing_and_changed_scans(tmp_path):
     with pytest.raises(ManifestError, match="SHA-256"):
         manifest.verify(manifest.rows[0])
     (tmp_path / "a.nii.gz").unlink()
-    with pytest.raises(ManifestError, match="not here"):
+    with pytest.raises(ManifestError, match="is missing"):
         manifest.verify(manifest.rows[0])
 
 

@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from medinr.acquisition.ways import acquisition_of
 from medinr.errors import ConfigError, FileError, OutputExistsError, ShapeError
 from medinr.io.measurement import FORMAT, read_facts, read_measurement, write_measurement
-from medinr.measurement import TASKS, Measurement
+from medinr.measurement import Measurement
 from medinr.volume import Provenance
 
+TASKS = ("denoise", "superres", "kspace", "ct", "of your own")
 KINDS = (torch.float32, torch.float64, torch.complex64)
 
 
@@ -100,9 +102,9 @@ def test_truncated_file(path, keep):
 def test_missing_file_and_one_of_another_kind(tmp_path):
     with pytest.raises(FileError, match="nothing"):
         read_measurement(tmp_path / "nothing.safetensors")
-    save_file({"trunk.weights.0": torch.zeros(2)}, tmp_path / "trunk.safetensors", metadata={"format": "medinr-trunk"})
-    with pytest.raises(FileError, match=r"trunk\.safetensors"):
-        read_measurement(tmp_path / "trunk.safetensors")
+    save_file({"trunk.weights.0": torch.zeros(2)}, tmp_path / "model.safetensors", metadata={"format": "medinr-model"})
+    with pytest.raises(FileError, match=r"model\.safetensors"):
+        read_measurement(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("facts", [{}, [], "text", {"format": "medinr-measurement-99"}, {"format": FORMAT}])
@@ -117,9 +119,9 @@ def test_nothing_in_the_file_is_code(path):
     assert path.read_bytes()[8:9] == b"{"
 
 
-def test_measurement_refuses_what_is_none():
+def test_what_is_no_measurement_is_refused():
     with pytest.raises(ConfigError, match="'xray' is not one of"):
-        _measurement(task="xray")
+        acquisition_of(_measurement(task="xray"))
     with pytest.raises(ShapeError, match=r"\(slices, ...\); got shape \(5,\)"):
         _measurement(shape=(5,))
 

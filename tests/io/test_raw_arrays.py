@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medinr.errors import ConfigError, FileError, GeometryError, IntensityError, ShapeError
-from medinr.io.bart import read_cfl
-from medinr.io.raw import is_raw, read_raw
-from medinr.io.sidecar import Sidecar, read_sidecar
+from medinr.io.raw.bart import read_cfl
+from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.sidecar import Sidecar, read_sidecar
 from medinr.operators import Fourier
 
 KSPACE = {"kind": "kspace", "axes": ["coil", "ky", "kx"]}
@@ -171,20 +171,20 @@ def test_sinograms_and_their_angles(tmp_path):
     assert "logarithm" in same.steps[0]
     turned = read_raw(path, sidecar=SINOGRAM | {"angle_direction": "clockwise"})
     np.testing.assert_allclose(turned.facts["angles"], -np.radians([0, 2, 4, 6]))
-    with pytest.raises(GeometryError, match=r"a\.npy.*more than two turns.*degrees"):
+    with pytest.raises(GeometryError, match=r"a\.npy.*more than two rotations.*degrees"):
         read_raw(path, sidecar=SINOGRAM | {"angle_step": 45.0, "angle_unit": "rad"})
     with pytest.raises(ShapeError, match="4 views need as many angles"):
         read_raw(path, sidecar=SINOGRAM | {"angles": [0.0, 1.0]})
     with pytest.raises(GeometryError, match="A fan needs"):
         read_raw(path, sidecar=SINOGRAM | {"geometry": "fan", "detector_spacing_mm": 1})
-    with pytest.raises(ConfigError, match="says 'units"):
+    with pytest.raises(ConfigError, match="needs 'units"):
         read_raw(path, sidecar={key: value for key, value in SINOGRAM.items() if key != "units"})
     with pytest.raises(IntensityError, match="not positive"):
         read_raw(save(tmp_path / "n.npy", lines - 1), sidecar=SINOGRAM | {"units": "transmission"})
 
 
 def test_without_a_sidecar_the_message_says_what_to_write(tmp_path):
-    with pytest.raises(FileError, match=r"Write a\.npy\.yaml beside it with at least 'kind: kspace' and 'axes"):
+    with pytest.raises(FileError, match=r"Write a\.npy\.yaml next to it with at least 'kind: kspace' and 'axes"):
         read_raw(save(tmp_path / "a.npy", random_kspace(2, 3, 4)))
     with pytest.raises(FileError, match=r"gone\.yaml: the sidecar cannot be read"):
         read_raw(tmp_path / "a.npy", sidecar=tmp_path / "gone.yaml")
@@ -301,7 +301,7 @@ def test_bart_files_that_lie(tmp_path):
         read_raw(path)
     with pytest.raises(FileError, match="dimension 4 of size 2"):
         read_raw(write_cfl(tmp_path / "m", random_kspace(4, 5, 1, 2, 2)))
-    with pytest.raises(ConfigError, match="says kind itself"):
+    with pytest.raises(ConfigError, match="contains kind itself"):
         read_raw(
             write_cfl(tmp_path / "m", kspace), sidecar={"kind": "kspace", "axes": ["ky", "kx"]} | {"kind": "kspace"}
         )

@@ -8,7 +8,7 @@ import torch
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import ConfigError, FileError, GeometryError, IntensityError, ShapeError
-from medinr.io.raw import is_raw, read_raw
+from medinr.io.raw.read import is_raw, read_raw
 from medinr.operators import Fourier
 
 ANGLES, ROWS, WIDTH = 6, 2, 11
@@ -65,7 +65,7 @@ def test_units_of_angles_and_pixels(tmp_path):
     bare = write_exchange(tmp_path / "d.h5", drop=("theta",))
     stepped = read_raw(bare, sidecar={"angle_step": 30, "angle_unit": "degrees", "angle_direction": "clockwise"})
     np.testing.assert_allclose(stepped.facts["angles"], -np.arange(6) * np.pi / 6)
-    with pytest.raises(GeometryError, match=r"c\.h5.*more than two turns"):
+    with pytest.raises(GeometryError, match=r"c\.h5.*more than two rotations"):
         read_raw(write_exchange(tmp_path / "c.h5", units="rad"))
 
 
@@ -166,7 +166,7 @@ def test_htc_rays_are_those_of_astra(tmp_path, write):
             astra = 100 * np.array([-sine, -cosine]) + (element - 2) * 0.2 * np.array([cosine, -sine])
             number = next(k for k in range(5) if np.allclose(100 * along + (k - 2) * 0.2 * across, astra))
             assert raw.data[0, view, number] == pytest.approx(sinogram[view, element])
-    assert "Half a turn" in raw.steps[0]
+    assert "Half a rotation" in raw.steps[0]
     assert read_raw(path, sidecar={"rotation_centre": 1}).rotation_centre == 3.0
     assert SECRET not in inspect(path)
 
@@ -189,7 +189,7 @@ def test_htc_files_that_cannot_be_used(tmp_path):
     with pytest.raises(FileError, match="no field 'sinogram'"):
         read_raw(path)
     scipy.io.savemat(path, ct_struct())
-    with pytest.raises(ConfigError, match="says geometry itself"):
+    with pytest.raises(ConfigError, match="contains geometry itself"):
         read_raw(path, sidecar={"geometry": "parallel"})
     with pytest.raises(FileError, match="has one, number 0"):
         read_raw(path, slices=[1])

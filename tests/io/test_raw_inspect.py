@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from medinr.pipelines.inspect import inspect
-from medinr.pipelines.inspect_raw import describe_raw
 
 from medinr.errors import FileError
+from medinr.jobs.inspect.raw import describe_raw
 from medinr.raw import CARTESIAN, NON_CARTESIAN, SINOGRAM, RawMeasurement
 
 

@@ -8,7 +8,7 @@ from ismrmrd import xsd
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, IntensityError
-from medinr.io.raw import is_raw, read_raw
+from medinr.io.raw.read import is_raw, read_raw
 from medinr.operators import Fourier
 
 NY, NX, COILS = 12, 20, 3
@@ -236,7 +236,7 @@ def test_refusals_name_file_and_remedy(tmp_path):
     kspace = kspace_of(phantom())
     with pytest.raises(FileError, match=r"none\.h5.*no such file"):
         read_raw(tmp_path / "none.h5")
-    with pytest.raises(FileError, match=r"radial.h5, dataset: the header says radial.*no trajectory"):
+    with pytest.raises(FileError, match=r"radial.h5, dataset: the header names trajectory radial.*have none"):
         read_raw(write(tmp_path / "radial.h5", lines_of(kspace), trajectory="radial"))
     with pytest.raises(FileError, match=r"far\.h5.*line 17.*outside the encoded grid"):
         read_raw(write(tmp_path / "far.h5", [readout(kspace[0, :, 0], line=17)]))

@@ -6,10 +6,10 @@ import torch
 import yaml
 from medinr.pipelines.inspect import inspect
 
-from medinr.data.raw_steps import remove_oversampling
-from medinr.data.raw_views import find_rotation_centre, remove_stripes
+from medinr.data.raw.steps import remove_oversampling
+from medinr.data.raw.views import find_rotation_centre, remove_stripes
 from medinr.errors import FileError
-from medinr.io.raw import is_raw, read_raw
+from medinr.io.raw.read import is_raw, read_raw
 from medinr.operators import Fourier
 
 pytestmark = pytest.mark.shared
@@ -45,7 +45,7 @@ def test_eight_coil_brain(shared_data):
     assert raw.sampling == "points"
     assert raw.acceleration == pytest.approx(8.04, abs=0.01)
     assert "full centre 23 x 23" in inspect(path, sidecar=yaml.safe_load(BRAIN))
-    with pytest.raises(FileError, match="does not say its axes"):
+    with pytest.raises(FileError, match="has no names of its axes"):
         read_raw(path)
 
 

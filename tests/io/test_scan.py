@@ -20,7 +20,7 @@ def test_choices_that_do_not_apply_are_refused(synthetic, tmp_path):
         read_scan(tmp_path / "dicom", index=0)
     with pytest.raises(FileError, match="--series"):
         read_scan(nifti, series=1)
-    with pytest.raises(UnitError, match="says MR"):
+    with pytest.raises(UnitError, match="has MR"):
         read_scan(tmp_path / "dicom", modality="CT")
     with pytest.raises(FileError, match="no such"):
         read_scan(tmp_path / "none")

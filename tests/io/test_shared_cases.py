@@ -5,8 +5,8 @@ import pytest
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, GeometryError, MedinrError
-from medinr.io.dicom import list_series, read_dicom_series
-from medinr.io.dicom_write import write_derived_series
+from medinr.io.dicom.read import list_series, read_dicom_series
+from medinr.io.dicom.write import write_derived_series
 from medinr.io.grid import onto_grid
 from medinr.io.manifest import read_manifest
 from medinr.io.nifti import read_nifti
@@ -30,16 +30,16 @@ GEOMETRY_ORACLES = [
 @pytest.mark.parametrize("case", GEOMETRY_ORACLES)
 def test_geometry_agrees_with_dicom2nifti(shared_data, case):
     folder = shared_data / "dicom_cases" / "dicom2nifti" / case
-    truth = read_nifti(folder.with_name(folder.name + "_ground_truth.nii.gz"))
+    reference = read_nifti(folder.with_name(folder.name + "_ground_truth.nii.gz"))
     scan = read_dicom_series(folder)
     # Their slice axis may lie first: compare the points that the two grids hold, not their order.
-    wanted, found = (_corners(volume) for volume in (truth, scan))
+    wanted, found = (_corners(volume) for volume in (reference, scan))
     np.testing.assert_allclose(found, wanted, atol=0.02)
     # The same point holds the same value, whichever way round either grid is stored.
     points = np.random.default_rng(0).integers(0, scan.shape, (50, 3))
     homogeneous = np.column_stack([points[:, ::-1], np.ones(50)]).T
-    x, y, z = np.rint(np.linalg.solve(truth.affine, scan.affine @ homogeneous))[:3].astype(int)
-    np.testing.assert_allclose(scan.array[tuple(points.T)], truth.array[z, y, x], atol=1e-3)
+    x, y, z = np.rint(np.linalg.solve(reference.affine, scan.affine @ homogeneous))[:3].astype(int)
+    np.testing.assert_allclose(scan.array[tuple(points.T)], reference.array[z, y, x], atol=1e-3)
 
 
 def _corners(volume):

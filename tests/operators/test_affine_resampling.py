@@ -135,7 +135,7 @@ def test_compiled_loops_and_corners_agree(shape, dtype, generator, monkeypatch):
     tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
     one, other = (resampling(x[:, 0]).conj() * y).sum(), (x[:, 0].conj() * back).sum()
     torch.testing.assert_close(one, other, rtol=1e-4 if dtype == torch.float32 else 1e-11, atol=1e-3)
-    monkeypatch.setattr("medinr.operators.affine_resampling._SMALL", 10**9)
+    monkeypatch.setattr("medinr.operators.resolution.affine_resampling._SMALL", 10**9)
     torch.testing.assert_close(fast, resampling(x), **tolerance)
     torch.testing.assert_close(back, resampling.H(y), **tolerance)
     # A single image goes another way through the threads.
@@ -182,6 +182,6 @@ def test_compiled_loops_are_right_at_every_border(generator, monkeypatch, source
     x = torch.randn(2, *source, dtype=DOUBLE, generator=generator)
     y = torch.randn(2, *target, dtype=DOUBLE, generator=generator)
     expected, back = resampling(x), resampling.H(y)
-    monkeypatch.setattr("medinr.operators.affine_resampling._SMALL", 0)
+    monkeypatch.setattr("medinr.operators.resolution.affine_resampling._SMALL", 0)
     torch.testing.assert_close(resampling(x), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(resampling.H(y), back, rtol=1e-12, atol=1e-12)

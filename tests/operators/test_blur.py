@@ -8,7 +8,7 @@ from scipy.ndimage import convolve, gaussian_filter1d, uniform_filter
 from medinr.banded import multiply_along, multiply_banded
 from medinr.errors import GeometryError, ShapeError
 from medinr.operators import BoxPSF, GaussianPSF, MeasuredPSF
-from medinr.operators.blur import reflecting_matrix
+from medinr.operators.resolution.blur import reflecting_matrix
 from medinr.units import SIGMA_PER_FWHM
 
 DOUBLE = torch.float64
@@ -165,8 +165,8 @@ def test_compiled_loops_and_matrix_products_agree(generator, monkeypatch, dtype,
     pytest.importorskip("numba")
     blur = GaussianPSF(shape, (1.0,) * len(shape), 4.0)
     x = torch.randn(*batch, *shape, dtype=dtype, generator=generator)
-    monkeypatch.setattr("medinr.operators.along_axis._SMALL", 0)
+    monkeypatch.setattr("medinr.operators.resolution.along_axis._SMALL", 0)
     fast, back = blur(x), blur.H(x)
-    monkeypatch.setattr("medinr.operators.along_axis._SMALL", 10**9)
+    monkeypatch.setattr("medinr.operators.resolution.along_axis._SMALL", 10**9)
     torch.testing.assert_close(fast, blur(x))
     torch.testing.assert_close(back, blur.H(x))

@@ -113,7 +113,7 @@ def test_opposite_rays_are_equal():
         ({"detector_count": 0}, GeometryError, "one detector element"),
         ({"detector_spacing": 0.0}, GeometryError, "positive detector spacing"),
         ({"detector_offset": float("nan")}, GeometryError, "finite detector offset"),
-        ({"curved": True, "detector_count": 100}, GeometryError, "half a turn"),
+        ({"curved": True, "detector_count": 100}, GeometryError, "half a rotation"),
     ],
 )
 def test_impossible_geometry_is_refused(changes, error, words):

@@ -8,7 +8,7 @@ from skimage.transform import rescale
 
 from medinr.errors import GeometryError
 from medinr.operators import FanBeam, ParallelBeam, Projector, fbp
-from medinr.operators.views import fan_redundancy
+from medinr.operators.ct.views import fan_redundancy
 
 DISTANCE, DETECTOR = 160.0, 260.0
 
@@ -35,7 +35,7 @@ def disc():
     return 0.0193 * torch.sigmoid(30 - distance), distance < 24
 
 
-#: Half a turn plus the curved detector's fan, the wider one.
+#: Half a rotation plus the curved detector's fan, the wider one.
 SHORT = math.pi + 260 * 1.2 / DETECTOR + 0.02
 
 

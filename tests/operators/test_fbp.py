@@ -8,7 +8,7 @@ from skimage.transform import iradon, rescale
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.operators import ParallelBeam, fbp
-from medinr.operators.fbp import ramp_kernel, view_weights
+from medinr.operators.ct.fbp import ramp_kernel, view_weights
 
 
 def _views(count, span=math.pi):
@@ -62,12 +62,12 @@ def test_as_good_as_skimage(phantom, filter_):
     )
     axis = torch.arange(size) - size // 2
     measured = torch.hypot(axis[:, None].double(), axis[None].double()) < size // 2  # skimage clears the rest
-    ours, theirs, truth = ours * measured, theirs * measured, phantom * measured
+    ours, theirs, reference = ours * measured, theirs * measured, phantom * measured
     # The windows agree but for hann, where skimage samples the window of an even length off its centre.
     assert _error(ours, theirs) < (1e-3 if filter_ == "hann" else 1e-6)
-    assert _error(ours, truth) == pytest.approx(_error(theirs, truth), rel=3e-3)
+    assert _error(ours, reference) == pytest.approx(_error(theirs, reference), rel=3e-3)
     if filter_ == "ramp":
-        assert _error(ours, truth) < 0.13
+        assert _error(ours, reference) < 0.13
 
 
 def test_a_full_turn_equals_a_half_turn(phantom):

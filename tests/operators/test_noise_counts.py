@@ -7,7 +7,7 @@ from scipy.stats import norm, poisson
 
 from medinr.errors import ConfigError, IntensityError
 from medinr.operators import Poisson, TransmissionPoisson
-from medinr.operators.noise_counts import RATE_FLOOR
+from medinr.operators.noise.counts import RATE_FLOOR
 
 DOUBLE = torch.float64
 

@@ -9,7 +9,7 @@ from scipy.stats import chi, ncx2
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.operators import NonCentralChi, Rician
-from medinr.operators.bessel import bessel_ratio, log_bessel_series, mean_root
+from medinr.operators.noise.bessel import bessel_ratio, log_bessel_series, mean_root
 
 DOUBLE = torch.float64
 ARGUMENTS = torch.tensor([0.0, 1e-8, 1e-3, 0.5, 2.0, 19.9, 20.1, 97.0, 409.0, 411.0, 1e4, 1e6], dtype=DOUBLE)

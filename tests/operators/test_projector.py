@@ -9,7 +9,7 @@ import torch
 
 from medinr.errors import GeometryError
 from medinr.operators import FanBeam, ParallelBeam, Projector
-from medinr.operators import joseph_matrices as matrices
+from medinr.operators.ct import joseph_matrices as matrices
 
 SHAPE, SPACING = (45, 61), (1.3, 0.8)
 ANGLES = torch.arange(23, dtype=torch.float64) * 0.31
@@ -83,16 +83,16 @@ def test_allowed_memory_is_bounded(monkeypatch):
 
 
 def test_without_numba_it_works_and_says_so_if_asked(monkeypatch):
-    monkeypatch.setattr("medinr.operators.projector.compiler_is_there", lambda: False)
-    monkeypatch.setattr("medinr.operators.projector._SMALL", 0)
-    monkeypatch.setitem(sys.modules, "medinr.operators.joseph_compiled", None)  # importing it would fail
+    monkeypatch.setattr("medinr.operators.ct.projector.compiler_is_there", lambda: False)
+    monkeypatch.setattr("medinr.operators.ct.projector._SMALL", 0)
+    monkeypatch.setitem(sys.modules, "medinr.operators.ct.joseph_compiled", None)  # importing it would fail
     assert ParallelBeam((6, 6), (1, 1), [0.0])(torch.ones(6, 6)).max() == 6.0
     with pytest.raises(GeometryError, match="wants numba"):
         ParallelBeam((6, 6), (1, 1), [0.0], compiled=True)
 
 
 def test_only_large_problems_are_compiled():
-    from medinr.operators.joseph_compiled import Compiled
+    from medinr.operators.ct.joseph_compiled import Compiled
 
     small, large = ParallelBeam((6, 6), (1, 1), [0.0]), ParallelBeam((128, 128), (1, 1), torch.arange(90) * 0.1)
     way = [p._way(torch.float32, torch.device("cpu")) for p in (small, large)]

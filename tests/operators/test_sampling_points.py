@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from medinr.errors import ConfigError
 from medinr.operators import PointMask, point_mask
-from medinr.operators.poisson_disc import POISSON_SLOPE, poisson_disc
+from medinr.operators.mr.poisson_disc import POISSON_SLOPE, poisson_disc
 
 KINDS = ("poisson", "variable", "random", "equispaced")
 

@@ -120,6 +120,6 @@ def test_compiled_loops_and_a_matrix_product_agree(generator, monkeypatch, dtype
     x = torch.randn(*batch, *thick.domain.shape, dtype=dtype, generator=generator)
     y = torch.randn(*batch, *thick.range.shape, dtype=dtype, generator=generator)
     fast, back = thick(x), thick.H(y)
-    monkeypatch.setattr("medinr.operators.along_axis._SMALL", 10**9)
+    monkeypatch.setattr("medinr.operators.resolution.along_axis._SMALL", 10**9)
     torch.testing.assert_close(fast, thick(x))
     torch.testing.assert_close(back, thick.H(y))

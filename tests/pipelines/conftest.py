@@ -1,6 +1,7 @@
-"""Tiny trunks, and the command line run in this process."""
+"""Tiny models, and the command line run in this process."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,50 +9,54 @@ import pytest
 import torch
 
 from medinr.cli import main
-from medinr.inr.network import Trunk, TrunkSettings
 from medinr.io.nifti import write_nifti
-from medinr.prior.denoiser import DenoiserSettings, LocalDenoiser
-from medinr.prior.local import LocalPrior
-from medinr.trunks.checkpoint import Checkpoint, TrunkCard, save_checkpoint
+from medinr.models.card import ModelCard
+from medinr.models.checkpoint import save_model
+from medinr.models.model import Model
+from medinr.network.trunk import Trunk, TrunkSettings
+from medinr.priors.denoiser import DenoiserSettings, LocalDenoiser
+from medinr.priors.denoiser_prior import DenoiserPrior
 
 #: Settings that make a run short.
-QUICK = ("--set", "fit.imitation.passes=1", "--set", "fit.guide.iterations=2", "--set", "fit.finish=2")
-QUICK = (*QUICK, "--set", "peer.iterations=5")
+QUICK = ("--set", "plug_and_play.iterations=2", "--set", "total_variation.iterations=5")
+
+#: And one with a network, beside these.
+QUICK_NETWORK = ("--set", "network.image_domain.passes=1", "--set", "network.refinement_iterations=2")
 
 
-def save_tiny_trunk(path: Path, modality: str, subjects=("someone",), hashes=("0" * 64,), seed: int = 0) -> Path:
+def save_tiny_model(path: Path, modality: str, subjects=("someone",), hashes=("0" * 64,), seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
     architecture, prior = TrunkSettings(width=24, depth=2, omega=10.0), DenoiserSettings(channels=4, layers=2)
-    card = TrunkCard(
+    card = ModelCard(
         name=path.stem,
         modality=modality,
         unit="water" if modality == "CT" else "percentile",
         length_scale=12.0,
         grid_shape=(16, 16),
         grid_spacing=(1.5, 1.5),
-        architecture=architecture,
+        architecture=asdict(architecture),
         prior=prior,
         subjects=tuple(subjects),
         scan_hashes=tuple(hashes),
         scans=("someone slice 1",),
         licences=("CC0",),
     )
-    denoiser = LocalPrior(LocalDenoiser(prior, generator))
-    save_checkpoint(path, Checkpoint(Trunk(architecture, generator), denoiser, card))
+    denoiser = DenoiserPrior(LocalDenoiser(prior, generator))
+    save_model(path, Model.of(Trunk(architecture, generator), denoiser, card))
     return path
 
 
 @pytest.fixture(scope="session")
-def tiny_trunk(tmp_path_factory) -> Callable[..., Path]:
-    """Makes a trunk: ``tiny_trunk(folder / "name.safetensors", "MR", subjects=...)``."""
-    return save_tiny_trunk
+def tiny_model(tmp_path_factory) -> Callable[..., Path]:
+    """Makes a model: ``tiny_model(folder / "name.safetensors", "MR", subjects=...)``."""
+    return save_tiny_model
 
 
 @pytest.fixture(scope="session")
-def trunks(tmp_path_factory) -> dict[str, str]:
-    """A tiny trunk per modality, as the command line wants it."""
-    folder = tmp_path_factory.mktemp("trunks")
-    return {kind: str(save_tiny_trunk(folder / f"tiny_{kind}.safetensors", kind)) for kind in ("MR", "CT")}
+def models(tmp_path_factory) -> dict[str, str]:
+    """A tiny model per modality, as the command line wants it."""
+    folder = tmp_path_factory.mktemp("models")
+    return {kind: str(save_tiny_model(folder / f"tiny_{kind}.safetensors", kind)) for kind in ("MR", "CT")}
 
 
 @pytest.fixture(scope="session")
@@ -80,19 +85,28 @@ def medinr(capsys) -> Callable[..., SimpleNamespace]:
 
 @pytest.fixture
 def without_figures(monkeypatch) -> None:
-    """Drawing takes longer than a tiny fit."""
-    monkeypatch.setattr("medinr.pipelines.reconstruct.reconstruction_figures", lambda *_: [])
+    """Drawing takes longer than a tiny reconstruction."""
+    monkeypatch.setattr("medinr.jobs.reconstruct.result.reconstruction_figures", lambda *_: [])
 
 
 @pytest.fixture
-def reconstruct(medinr, trunks, scans) -> Callable[..., SimpleNamespace]:
-    """Reconstructs the tiny scan of a task with the tiny trunk, warnings being errors."""
+def reconstruct(medinr, models, scans) -> Callable[..., SimpleNamespace]:
+    """Reconstructs the tiny scan of a task with the tiny model, by plug-and-play or ``inr``, warnings being errors."""
 
-    def run(task: str, out: Path, *more: object, source: Path | None = None, slices: str = "1") -> SimpleNamespace:
+    def run(
+        task: str,
+        out: Path,
+        *more: object,
+        source: Path | None = None,
+        slices: str = "1",
+        method: str | None = None,
+    ) -> SimpleNamespace:
         source = scans[task] if source is None else source
-        trunk = trunks["CT" if task == "ct" else "MR"]
+        model = models["CT" if task == "ct" else "MR"]
         choice = () if source.suffix == ".safetensors" else ("--slices", slices)
-        command = ("reconstruct", source, "--task", task, "--trunk", trunk, "--out", out, *choice)
-        return medinr(*command, *QUICK, "--debug", *more)
+        way = () if method is None else ("--method", method)
+        quick = (*QUICK, *QUICK_NETWORK) if method == "inr" else QUICK
+        command = ("reconstruct", source, "--task", task, "--model", model, "--out", out, *choice, *way)
+        return medinr(*command, *quick, "--debug", *more)
 
     return run

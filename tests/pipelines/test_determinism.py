@@ -17,7 +17,11 @@ TASKS = ("denoise", "superres", "kspace", "ct")
 #: More than one thread, so that the order of sums could matter; what decides is the machine.
 THREADS = min(2, os.cpu_count() or 1)
 
-QUICK = ("fit.imitation.passes=1", "fit.guide.iterations=2", "fit.finish=2", "peer.iterations=5")
+QUICK = ("plug_and_play.iterations=2", "total_variation.iterations=5")
+METHODS = {
+    "plug-and-play": QUICK,
+    "inr": (*QUICK, "network.image_domain.passes=1", "network.refinement_iterations=2"),
+}
 STARTS = "import sys; from medinr.cli import main; sys.exit(main())"
 
 
@@ -33,31 +37,34 @@ def _same_bits(first: Path, second: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", TASKS)
-def test_twice_in_one_process(reconstruct, tmp_path, task):
+def test_twice_in_one_process(reconstruct, tmp_path, task, method):
     for out in ("first", "second"):
-        assert reconstruct(task, tmp_path / out, "--threads", 1).code == 0
+        assert reconstruct(task, tmp_path / out, "--threads", 1, method=method).code == 0
     _same_bits(tmp_path / "first", tmp_path / "second")
 
 
 @pytest.fixture(scope="module")
-def start(synthetic, trunks, tmp_path_factory):
+def start(synthetic, models, tmp_path_factory):
     """Starts `medinr reconstruct` in a process of its own, on a slice large enough to be shared among threads."""
     scan = write_nifti(synthetic.phantom((1, 128, 120)), tmp_path_factory.mktemp("large") / "head.nii.gz")
     # The number of threads is the command's alone.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "GOMP_"))}
 
-    def run(out: Path) -> subprocess.Popen:
-        command = ["reconstruct", scan, "--task", "kspace", "--trunk", trunks["MR"], "--threads", THREADS, "--out", out]
-        command += [word for setting in QUICK for word in ("--set", setting)]
+    def run(out: Path, method: str) -> subprocess.Popen:
+        command = ["reconstruct", scan, "--task", "kspace", "--model", models["MR"], "--threads", THREADS, "--out", out]
+        command += ["--method", method]
+        command += [word for setting in METHODS[method] for word in ("--set", setting)]
         return subprocess.Popen([sys.executable, "-c", STARTS, *map(str, command)], env=clean)
 
     return run
 
 
-def test_alone_and_two_at_once(start, tmp_path):
-    assert start(tmp_path / "alone").wait(timeout=300) == 0
-    both = [start(tmp_path / out) for out in ("left", "right")]
+@pytest.mark.parametrize("method", METHODS)
+def test_alone_and_two_at_once(start, tmp_path, method):
+    assert start(tmp_path / "alone", method).wait(timeout=300) == 0
+    both = [start(tmp_path / out, method) for out in ("left", "right")]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
     for out in ("left", "right"):
         _same_bits(tmp_path / "alone", tmp_path / out)

@@ -5,60 +5,62 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from medinr.pipelines.methods import METHODS, choose_methods
-from medinr.pipelines.units import Bench
 
 from medinr.config.protocol import PROTOCOL, load_task
 from medinr.errors import ConfigError
-from medinr.evaluate.metrics import psnr
-from medinr.evaluate.results import Results
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, read_manifest, write_manifest
 from medinr.io.measurement import read_measurement
 from medinr.io.nifti import write_nifti
+from medinr.jobs.evaluate.results import Results
+from medinr.jobs.evaluate.runner import Runner
+from medinr.jobs.methods.registry import METHODS, choose_methods
+from medinr.metrics.image_quality import psnr
 from medinr.operators import Fourier
 
 TASK = """\
 task: denoise
-trunk: {trunk}
-fit: {{imitation: {{passes: 1}}, guide: {{iterations: 2}}, finish: 2}}
-peer: {{tv_weight: 1.0, iterations: 5}}
+model: {model}
+plug_and_play: {{iterations: 2}}
+total_variation: {{weight: 1.0, iterations: 5}}
 """
+#: Of the network method, where it is named.
+NETWORK = "method: inr\nnetwork: {image_domain: {passes: 1}, refinement_iterations: 2}\n"
 BM3D = ("BM3D",) if METHODS["BM3D"].available else ()
 COMPARED = ("noisy", "NLM", *BM3D, "TV", "TGV", "wavelet", "plug-and-play", "medinr")
 TIMES = ["seconds", "peak_memory_mb"]
 
 
 @pytest.fixture
-def bench(synthetic, tiny_trunk, tmp_path):
-    """A manifest of two people, a trunk that knows neither, and the configuration of an evaluation."""
+def folder(synthetic, tiny_model, tmp_path):
+    """A manifest of two people, a model that has seen neither, and the configuration of an evaluation."""
     rows = []
     for subject in ("s1", "s2"):
         path = write_nifti(synthetic.phantom((4, 20, 18), seed=len(rows)), tmp_path / f"{subject}.nii.gz")
         rows.append(ManifestRow(path.name, hash_scan(path), subject, "v1", "MR", "T1", "devtest", "CC0", "1:4"))
     write_manifest(Manifest(tuple(rows), tmp_path), tmp_path / "heads.csv")
-    tiny_trunk(tmp_path / "mine.safetensors", "MR")
-    (tmp_path / "task.yaml").write_text(TASK.format(trunk=tmp_path / "mine.safetensors"))
+    tiny_model(tmp_path / "mine.safetensors", "MR")
+    (tmp_path / "task.yaml").write_text(TASK.format(model=tmp_path / "mine.safetensors"))
     (tmp_path / "evaluate.yaml").write_text("tasks: [task.yaml]\nslices: 2\n")
     return tmp_path
 
 
 @pytest.fixture
-def evaluate(medinr, bench):
+def evaluate(medinr, folder):
     def run(*more, out="out"):
-        return medinr("evaluate", bench / "heads.csv", bench / "evaluate.yaml", "--out", bench / out, *more)
+        return medinr("evaluate", folder / "heads.csv", folder / "evaluate.yaml", "--out", folder / out, *more)
 
     return run
 
 
-def _table(bench, out="out") -> pd.DataFrame:
-    return Results.read(bench / out).table
+def _table(folder, out="out") -> pd.DataFrame:
+    return Results.read(folder / out).table
 
 
-def test_every_method_slice_and_scan_is_scored(evaluate, bench):
+def test_every_method_slice_and_scan_is_scored(evaluate, folder):
     found = evaluate("--debug")
     assert found.code == 0
-    results = Results.read(bench / "out")
+    results = Results.read(folder / "out")
     rows = results.table
     regrets = rows[rows["metric"] == "regret"]
     assert sorted(regrets["method"]) == ["medinr"] * 4 + ["plug-and-play"] * 4  # those that go through images
@@ -80,99 +82,100 @@ def test_every_method_slice_and_scan_is_scored(evaluate, bench):
     assert "not decided by these 2 patients" in found.out
 
 
-def test_the_folder_is_what_the_reader_reads(evaluate, bench):
-    assert evaluate("--methods", "TV,medinr").code == 0
-    results = Results.read(bench / "out")
+@pytest.mark.parametrize("method", ["medinr", "INR"])
+def test_the_folder_is_what_the_reader_reads(evaluate, folder, method):
+    if method == "INR":
+        (folder / "task.yaml").write_text((folder / "task.yaml").read_text() + NETWORK)
+    assert evaluate("--methods", f"TV,{method}").code == 0
+    results = Results.read(folder / "out")
     assert results.facts["tasks"]["task"]["kind"] == "denoise"
     assert results.facts["tasks"]["task"]["unit"] == "a.u."
-    assert list(results.facts["methods"]) == ["TV", "medinr"]
+    assert list(results.facts["methods"]) == ["TV", method]
     assert any("magnitude images" in note for note in results.facts["notes"])
-    cells = results.cells()
-    assert len(cells) == 4
-    cell = cells[0]
-    assert cell.scan.startswith("s1_v1_T1_")
-    assert set(cell.curves) == {"medinr"}
-    curve = cell.curves["medinr"]
+    cases = results.cases()
+    assert len(cases) == 4
+    case = cases[0]
+    assert case.scan.startswith("s1_v1_T1_")
+    assert set(case.curves) == {method}
+    curve = case.curves[method]
     assert len(curve["seconds"]) == len(curve["psnr"]) == len(curve["residual"]) > 1
-    images = results.images(cell)
-    assert set(images) == {"reference", "TV", "medinr"}
-    assert images["reference"].shape == images["medinr"].shape
-    last = results.table.query(
-        "cell == @cell.cell" if "cell" in results.table else "scan == @cell.scan and slice == @cell.slice"
-    )
-    last = last[(last["method"] == "medinr") & (last["metric"] == "psnr") & (last["region"] == "slice")]
+    images = results.images(case)
+    assert set(images) == {"reference", "TV", method}
+    assert images["reference"].shape == images[method].shape
+    last = results.table.query("scan == @case.scan and slice == @case.slice")
+    last = last[(last["method"] == method) & (last["metric"] == "psnr") & (last["region"] == "slice")]
     assert curve["psnr"][-1] == pytest.approx(last["value"].item())
-    regret = results.table.query("metric == 'regret' and scan == @cell.scan and slice == @cell.slice")
-    assert list(regret["method"]) == ["medinr"]
+    regret = results.table.query("metric == 'regret' and scan == @case.scan and slice == @case.slice")
+    assert list(regret["method"]) == [method]
     assert regret["value"].item() == pytest.approx(max(curve["psnr"]) - curve["psnr"][-1])
-    measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
-    assert measurement.slice_numbers == (cell.slice,)
+    measurement = read_measurement(folder / "out" / "measurements" / f"{case.case}.safetensors")
+    assert measurement.slice_numbers == (case.slice,)
     assert measurement.parameters["simulated"]
-    text = (bench / "out" / "evaluation.json").read_text() + (bench / "out" / "results.csv").read_text()
+    text = (folder / "out" / "evaluation.json").read_text() + (folder / "out" / "results.csv").read_text()
     assert "s1.nii" not in text
 
 
-def test_every_slice_has_its_own_noise_and_all_methods_the_same(evaluate, bench):
+def test_every_slice_has_its_own_noise_and_all_methods_the_same(evaluate, folder):
     assert evaluate("--methods", "noisy").code == 0
-    results = Results.read(bench / "out")
+    results = Results.read(folder / "out")
     seeds, noise = set(), []
-    for cell in results.cells():
-        measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
+    for case in results.cases():
+        measurement = read_measurement(folder / "out" / "measurements" / f"{case.case}.safetensors")
         seeds.add(measurement.parameters["seed"])
-        images = results.images(cell)
+        images = results.images(case)
         np.testing.assert_array_equal(images["noisy"], measurement.data[0].numpy())
         noise.append((images["noisy"] - images["reference"]).ravel())
     assert len(seeds) == 4
     assert abs(np.corrcoef(noise)[0, 1]) < 0.5
 
 
-def test_an_interrupted_evaluation_continues_with_the_unit_it_was_at(evaluate, bench, monkeypatch):
-    real, done = Bench.run, []
+def test_an_interrupted_evaluation_continues_with_the_job_it_was_at(evaluate, folder, monkeypatch):
+    real, done = Runner.run, []
 
-    def limited(self, unit):
+    def limited(self, job):
         if len(done) == 5:
             raise KeyboardInterrupt
-        done.append(unit)
-        return real(self, unit)
+        done.append(job)
+        return real(self, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bench, "run", limited)
+        patch.setattr(Runner, "run", limited)
         assert evaluate("--methods", "noisy,TV").code == 130
     # What was done can be read already.
-    before = _table(bench)
+    before = _table(folder)
     assert len(before) == 5 * 10
     assert evaluate("--methods", "noisy,TV").code == 0
-    after = _table(bench)
+    after = _table(folder)
     assert len(after) == 8 * 10
     # Not one number was made anew: even the times are the same.
     kept = before.merge(after, how="inner", on=list(before.columns))
     assert len(kept) == len(before)
     again = evaluate("--methods", "noisy,TV")
     assert "8/8" not in again.out
-    pd.testing.assert_frame_equal(_table(bench), after)
+    pd.testing.assert_frame_equal(_table(folder), after)
 
 
-def test_methods_and_tasks_are_added_to_what_is_there(evaluate, bench):
+def test_methods_and_tasks_are_added_to_what_is_there(evaluate, folder):
     assert evaluate("--methods", "noisy").code == 0
-    first = _table(bench)
+    first = _table(folder)
     assert evaluate("--methods", "tv").code == 0
     assert evaluate("--tasks", "denoise_mr_10", "--methods", "noisy").code == 0
-    results = Results.read(bench / "out")
+    results = Results.read(folder / "out")
     assert set(results.table["task"]) == {"task", "denoise_mr_10"} == set(results.facts["tasks"])
     assert set(results.facts["methods"]) == {"noisy", "TV"}
     assert len(results.table) == 3 * len(first)
 
 
-def test_other_settings_are_refused_and_begun_anew_when_asked(evaluate, bench):
+def test_other_settings_are_refused_and_begun_anew_when_asked(evaluate, folder):
     assert evaluate("--methods", "noisy,TV").code == 0
-    text = (bench / "task.yaml").read_text()
-    (bench / "task.yaml").write_text(text.replace("tv_weight: 1.0", "tv_weight: 0.0"))
+    text = (folder / "task.yaml").read_text()
+    (folder / "task.yaml").write_text(text.replace("weight: 1.0", "weight: 0.0"))
     for refused in (evaluate(), evaluate("--set", "seed=3")):
         assert refused.code == 2
         assert "other settings" in refused.err
-    assert set(_table(bench)["method"]) == {"noisy", "TV"}
+    assert set(_table(folder)["method"]) == {"noisy", "TV"}
     assert evaluate("--overwrite", "--methods", "noisy,TV").code == 0
-    assert set(_table(bench)["method"]) == {"noisy"}
+    assert set(_table(folder)["method"]) == {"noisy"}
 
 
 @pytest.mark.parametrize(
@@ -182,15 +185,15 @@ def test_other_settings_are_refused_and_begun_anew_when_asked(evaluate, bench):
         ({"hashes": None}, "this very scan is among"),
     ],
 )
-def test_what_the_trunk_has_seen_is_refused_before_anything_is_computed(evaluate, bench, tiny_trunk, seen, words):
+def test_what_the_model_has_seen_is_refused_before_anything_is_computed(evaluate, folder, tiny_model, seen, words):
     if "hashes" in seen:
-        seen = {"hashes": [hash_scan(bench / "s2.nii.gz")]}
-    tiny_trunk(bench / "mine.safetensors", "MR", **seen)
+        seen = {"hashes": [hash_scan(folder / "s2.nii.gz")]}
+    tiny_model(folder / "mine.safetensors", "MR", **seen)
     found = evaluate("--require", "psnr[task] > nonsense")
     assert found.code == 2
     assert words in found.err
-    assert "s2.nii.gz cannot be evaluated with trunk 'mine'" in found.err
-    assert not (bench / "out").exists()
+    assert "s2.nii.gz cannot be evaluated with model 'mine'" in found.err
+    assert not (folder / "out").exists()
     # Methods that learned nothing may see anybody.
     assert evaluate("--methods", "noisy").code == 0
 
@@ -205,18 +208,18 @@ def test_nothing_to_evaluate(evaluate):
     assert "There is no task 'denoise_pet'" in evaluate("--tasks", "denoise_pet").err
 
 
-def test_a_scan_that_was_changed_is_refused(evaluate, bench, synthetic):
-    write_nifti(synthetic.phantom((4, 20, 18), seed=7), bench / "s2.nii.gz", overwrite=True)
+def test_a_scan_that_was_changed_is_refused(evaluate, folder, synthetic):
+    write_nifti(synthetic.phantom((4, 20, 18), seed=7), folder / "s2.nii.gz", overwrite=True)
     found = evaluate()
     assert found.code == 2
     assert "SHA-256" in found.err
 
 
-def test_claims_decide_the_exit_code(evaluate, bench):
+def test_claims_decide_the_exit_code(evaluate, folder):
     wrong = evaluate("--methods", "noisy,TV", "--require", "psnr[task] >= tv + 1.0")
     assert wrong.code == 2
     assert "not evaluated with 'medinr'" in wrong.err
-    assert not (bench / "out").exists()
+    assert not (folder / "out").exists()
     held = evaluate("--methods", "noisy,TV", "--require", "psnr[task, TV] > noisy - 50")
     assert held.code == 0
     assert "psnr[task, TV] > noisy - 50: holds, TV has" in held.out
@@ -227,56 +230,56 @@ def test_claims_decide_the_exit_code(evaluate, bench):
     assert "2 patients" in short.out.rsplit("falls short", 1)[1]
 
 
-def test_a_trunk_of_ones_own_takes_the_place_of_the_tasks(evaluate, bench, tiny_trunk):
-    other = tiny_trunk(bench / "other.safetensors", "MR", seed=7)
-    chest = tiny_trunk(bench / "chest.safetensors", "CT", seed=7)
+def test_a_model_of_ones_own_takes_the_place_of_the_tasks(evaluate, folder, tiny_model):
+    other = tiny_model(folder / "other.safetensors", "MR", seed=7)
+    chest = tiny_model(folder / "chest.safetensors", "CT", seed=7)
     methods = ("--methods", "noisy,plug-and-play", "--set", "slices=1", "--set", "curves=false")
-    assert evaluate("--trunk", chest, "--trunk", other, *methods, out="own").code == 0
-    assert evaluate("--trunk", chest, *methods, out="tasks").code == 0
+    assert evaluate("--model", chest, "--model", other, *methods, out="own").code == 0
+    assert evaluate("--model", chest, *methods, out="tasks").code == 0
     facts = [
-        json.loads((bench / name / "evaluation.json").read_text())["tasks"]["task"]["facts"]
+        json.loads((folder / name / "evaluation.json").read_text())["tasks"]["task"]["facts"]
         for name in ("own", "tasks")
     ]
-    assert [found["trunk"] for found in facts] == [str(other), str(bench / "mine.safetensors")]
+    assert [found["model"] for found in facts] == [str(other), str(folder / "mine.safetensors")]
     own, tasks = (
-        _table(bench, name).set_index(["scan", "slice", "method", "region", "metric"]) for name in ("own", "tasks")
+        _table(folder, name).set_index(["scan", "slice", "method", "region", "metric"]) for name in ("own", "tasks")
     )
     same = own["value"] == tasks["value"]
     assert same[own.index.get_level_values("method") == "noisy"].all()
     assert not same[own.index.get_level_values("method") == "plug-and-play"].any()
 
 
-def test_the_settings_say_which_prior_a_number_came_from(evaluate, bench, tiny_trunk):
+def test_the_settings_say_which_model_a_number_came_from(evaluate, folder, tiny_model):
     assert evaluate("--methods", "noisy,medinr").code == 0
-    first = _table(bench)
-    tiny_trunk(bench / "mine.safetensors", "MR", seed=5)
+    first = _table(folder)
+    tiny_model(folder / "mine.safetensors", "MR", seed=5)
     assert evaluate("--methods", "noisy,medinr").code == 0
-    second = _table(bench)
+    second = _table(folder)
     same = first.set_index(["method"])["settings_hash"].groupby("method").first()
     now = second.set_index(["method"])["settings_hash"].groupby("method").first()
-    # Another trunk under the same name: its numbers are made anew, the noisy image's are not.
+    # Another model under the same name: its numbers are made anew, the noisy image's are not.
     assert same["noisy"] == now["noisy"]
     assert same["medinr"] != now["medinr"]
 
 
-def test_evaluation_json_is_plain(evaluate, bench):
+def test_evaluation_json_is_plain(evaluate, folder):
     assert evaluate("--methods", "noisy").code == 0
-    facts = json.loads((bench / "out" / "evaluation.json").read_text())
+    facts = json.loads((folder / "out" / "evaluation.json").read_text())
     assert facts["format"] == "medinr-evaluation-2"
     assert {"settings", "versions", "seed", "tasks", "methods", "notes"} <= set(facts)
 
 
-def test_a_method_without_its_library_is_left_out_or_refused_by_name(evaluate, bench, monkeypatch):
+def test_a_method_without_its_library_is_left_out_or_refused_by_name(evaluate, folder, monkeypatch):
     monkeypatch.setitem(METHODS, "BM3D", replace(METHODS["BM3D"], needs="no_such_library"))
     task = load_task("denoise_mr_5")
     assert "BM3D" not in choose_methods(task, ())
     assert "NLM" in choose_methods(task, ())
-    with pytest.raises(ConfigError, match=r"BM3D needs the package no_such_library.*medinr\[peers-noncommercial\]"):
+    with pytest.raises(ConfigError, match=r"BM3D needs the package no_such_library.*medinr\[baselines-noncommercial\]"):
         choose_methods(task, ("bm3d", "TV"))
     # Other tasks do not miss it.
     assert choose_methods(load_task("ct_lowdose"), ("bm3d", "TV")) == ("TV",)
     assert evaluate("--methods", "noisy").code == 0
-    notes = json.loads((bench / "out" / "evaluation.json").read_text())["notes"]
+    notes = json.loads((folder / "out" / "evaluation.json").read_text())["notes"]
     assert "BM3D was left out: the package no_such_library is not installed." in notes
 
 
@@ -288,7 +291,7 @@ def test_what_denoises_stacks_is_for_tasks_with_neighbours(monkeypatch):
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
-def test_every_task_of_the_protocol_has_its_peers(name):
+def test_every_task_of_the_protocol_has_its_baselines(name):
     task = load_task(name)
     names = set(choose_methods(task, ()))
     assert {"TV", "TGV", "plug-and-play", "medinr"} <= names
@@ -300,64 +303,67 @@ def test_every_task_of_the_protocol_has_its_peers(name):
     }[task.kind]
     assert wanted <= names
     # SENSE and L1-ESPIRiT, where there are coils.
-    assert ("least-squares" in names) == (task.kind in ("superres", "ct") or task.config.simulation.coils > 1)
-    assert task.config.simulation.geometry == ("fan" if name.endswith("_fan") else "parallel")
+    assert ("least-squares" in names) == (task.kind in ("superres", "ct") or "multi" in name)
+    if task.kind == "kspace":
+        assert (task.config.simulation.coils > 1) == ("multi" in name)
+    if task.kind == "ct":
+        assert task.config.simulation.geometry == ("fan" if name.endswith("_fan") else "parallel")
 
 
-def test_thick_slices_are_simulated_from_scans_of_cubic_voxels(medinr, synthetic, bench):
-    """The bench's own scans are too thick to be a truth and are left out."""
+def test_thick_slices_are_simulated_from_scans_of_cubic_voxels(medinr, synthetic, folder):
+    """The folder's own scans are too thick to be a reference and are left out."""
     cubic = synthetic.phantom((18, 20, 22), geometry=synthetic.affine(spacing=(1.0, 1.0, 1.0)))
-    path = write_nifti(cubic, bench / "cubic.nii.gz")
+    path = write_nifti(cubic, folder / "cubic.nii.gz")
     rows = [ManifestRow(path.name, hash_scan(path), "s3", "v1", "MR", "T1", "devtest", "CC0", "3:4")]
-    rows += read_manifest(bench / "heads.csv").rows
-    write_manifest(Manifest(tuple(rows), bench), bench / "three.csv")
-    text = (bench / "task.yaml").read_text().replace("task: denoise", "task: superres")
-    (bench / "thick.yaml").write_text(text + "simulation: {direction: through-plane, factor: 3}\n")
-    shared = (bench / "evaluate.yaml", "--tasks", bench / "thick.yaml", "--methods", "bicubic,TV")
-    found = medinr("evaluate", bench / "three.csv", *shared, "--out", bench / "out")
+    rows += read_manifest(folder / "heads.csv").rows
+    write_manifest(Manifest(tuple(rows), folder), folder / "three.csv")
+    text = (folder / "task.yaml").read_text().replace("task: denoise", "task: superres")
+    (folder / "thick.yaml").write_text(text + "simulation: {direction: through-plane, factor: 3}\n")
+    shared = (folder / "evaluate.yaml", "--tasks", folder / "thick.yaml", "--methods", "bicubic,TV")
+    found = medinr("evaluate", folder / "three.csv", *shared, "--out", folder / "out")
     assert found.code == 0
-    results = Results.read(bench / "out")
+    results = Results.read(folder / "out")
     assert set(results.table.subject) == {"s3"}
-    for cell in results.cells():
-        measurement = read_measurement(bench / "out" / "measurements" / f"{cell.cell}.safetensors")
+    for case in results.cases():
+        measurement = read_measurement(folder / "out" / "measurements" / f"{case.case}.safetensors")
         assert measurement.data.shape == (1, 6, 22)
         assert measurement.image_shape == (18, 22)
         # Coronal slices out of the middle half of 20, not the manifest's choice of axial ones.
-        assert 5 <= cell.slice < 15
-    found = medinr("evaluate", bench / "heads.csv", *shared, "--out", bench / "none")
+        assert 5 <= case.slice < 15
+    found = medinr("evaluate", folder / "heads.csv", *shared, "--out", folder / "none")
     assert found.code == 2
     assert "nearly cubic voxels" in found.err
 
 
-def test_raw_data_are_judged_against_the_image_of_all_of_them(medinr, bench, synthetic):
+def test_raw_data_are_judged_against_the_image_of_all_of_them(medinr, folder, synthetic):
     image = synthetic.phantom((1, 32, 28)).array[0]
     data = Fourier(image.shape)(torch.from_numpy(image).to(torch.complex64))
-    np.save(bench / "scan.npy", data.numpy())
-    (bench / "said.yaml").write_text("kind: kspace\naxes: [ky, kx]\nspacing_mm: [2, 1.5]\n")
-    row = ManifestRow("scan.npy", hash_scan(bench / "scan.npy"), "r1", "", "MR", "", "devtest", "CC0", "", "said.yaml")
-    rows = (row, *read_manifest(bench / "heads.csv").rows)
-    write_manifest(Manifest(rows, bench), bench / "mixed.csv")
-    text = (bench / "task.yaml").read_text().replace("task: denoise", "task: kspace")
-    (bench / "real.yaml").write_text(text + "raw: {acceleration: 2, centre_fraction: 0.2}\n")
+    np.save(folder / "scan.npy", data.numpy())
+    (folder / "said.yaml").write_text("kind: kspace\naxes: [ky, kx]\nspacing_mm: [2, 1.5]\n")
+    row = ManifestRow("scan.npy", hash_scan(folder / "scan.npy"), "r1", "", "MR", "", "devtest", "CC0", "", "said.yaml")
+    rows = (row, *read_manifest(folder / "heads.csv").rows)
+    write_manifest(Manifest(rows, folder), folder / "mixed.csv")
+    text = (folder / "task.yaml").read_text().replace("task: denoise", "task: kspace")
+    (folder / "real.yaml").write_text(text + "raw: {acceleration: 2}\nsimulation: {centre_fraction: 0.2}\n")
     found = medinr(
         "evaluate",
-        bench / "mixed.csv",
-        bench / "evaluate.yaml",
+        folder / "mixed.csv",
+        folder / "evaluate.yaml",
         "--tasks",
-        f"{bench / 'real.yaml'},{bench / 'task.yaml'}",
+        f"{folder / 'real.yaml'},{folder / 'task.yaml'}",
         "--methods",
         "zero-filled,noisy",
         "--out",
-        bench / "out",
+        folder / "out",
     )
     assert found.code == 0
-    results = Results.read(bench / "out")
+    results = Results.read(folder / "out")
     subjects = results.table.groupby("task").subject.unique().map(set).to_dict()
     assert subjects == {"real": {"r1"}, "task": {"s1", "s2"}}
-    (cell,) = [cell for cell in results.cells() if cell.task == "real"]
-    assert cell.sampling["kind"] == "lines"
-    assert len(cell.sampling["lines"]) == 16
-    images = results.images(cell)
+    (case,) = [case for case in results.cases() if case.task == "real"]
+    assert case.sampling["kind"] == "lines"
+    assert len(case.sampling["lines"]) == 16
+    images = results.images(case)
     # Nothing is left out of the reference, so it is the image that was transformed.
     np.testing.assert_allclose(images["reference"], image, atol=1e-3 * image.max())
     assert psnr(images["zero-filled"], image, float(image.max())) < 40

@@ -9,12 +9,13 @@ import pytest
 import torch
 from medinr.pipelines.pretrain import pretrain
 
-from medinr.config import PretrainConfig, load_config
+from medinr.config import load_config
+from medinr.config.pretrain import PretrainConfig
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, write_manifest
 from medinr.io.nifti import write_nifti
+from medinr.models.checkpoint import load_model, read_card
 from medinr.tensors import read_tensors
-from medinr.trunks.checkpoint import load_checkpoint, read_card
 
 CONFIG = """\
 name: mine
@@ -30,7 +31,7 @@ training:
 prior:
   steps: 12
   magnitude_steps: 7
-  listener_steps: 8
+  auxiliary_steps: 8
   batch: 2
   patch: 12
   checkpoint_every: 5
@@ -83,16 +84,16 @@ def test_a_killed_training_ends_like_one_left_alone(medinr, config, tmp_path):
         "mine.json",
         "mine.safetensors",
     ]
-    one, two = (load_checkpoint(folder / "mine.safetensors") for folder in (whole, killed))
+    one, two = (load_model(folder / "mine.safetensors") for folder in (whole, killed))
     assert two.card.results["psnr"] == pytest.approx(one.card.results["psnr"], abs=1e-4)
     assert min(one.card.results["psnr"]) > 15
-    for part in ("denoiser", "on_magnitudes", "listener"):
-        first, second = (getattr(checkpoint.prior, part).state_dict() for checkpoint in (one, two))
+    for part in ("denoiser", "magnitude_denoiser", "auxiliary_denoiser"):
+        first, second = (getattr(model.prior, part).state_dict() for model in (one, two))
         for name, value in first.items():
             torch.testing.assert_close(second[name], value)
 
 
-@pytest.mark.parametrize(("last", "part"), [(12 + 6, "on_magnitudes"), (12 + 7 + 6, "listener")])
+@pytest.mark.parametrize(("last", "part"), [(12 + 6, "magnitude_denoiser"), (12 + 7 + 6, "auxiliary_denoiser")])
 def test_a_training_stopped_among_the_copies_goes_on_there(config, tmp_path, last, part):
     plan = load_config(PretrainConfig, config, ["training.steps=4"])
     whole, stopped = (tmp_path / name for name in ("whole", "stopped"))
@@ -107,7 +108,7 @@ def test_a_training_stopped_among_the_copies_goes_on_there(config, tmp_path, las
     steps: list[int] = []
     pretrain(plan, stopped, near=tmp_path, prior_progress=lambda step, gain: steps.append(step))
     assert steps == list(range(last, plan.prior.all_steps + 1))
-    one, two = (getattr(load_checkpoint(folder / "mine.safetensors").prior, part) for folder in (whole, stopped))
+    one, two = (getattr(load_model(folder / "mine.safetensors").prior, part) for folder in (whole, stopped))
     for weight, other in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(weight, other)
     assert not list(stopped.glob("*.checkpoint"))
@@ -116,10 +117,10 @@ def test_a_training_stopped_among_the_copies_goes_on_there(config, tmp_path, las
 SHORT = ("--set", "training.steps=4", "--set", "prior.steps=2")
 
 
-def test_the_card_says_what_the_trunk_has_seen(medinr, config, tmp_path):
+def test_the_card_says_what_the_model_has_seen(medinr, config, tmp_path):
     found = medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--debug")
     assert found.code == 0
-    assert "Trunk mine: 4 slices of 2 subjects, mean training PSNR" in found.out
+    assert "Model mine: 4 slices of 2 subjects, mean training PSNR" in found.out
     card = read_card(tmp_path / "out" / "mine.safetensors")
     assert (card.name, card.modality, card.subjects, card.licences) == ("mine", "MR", ("s0", "s1"), ("CC0",))
     assert set(card.scan_hashes) == {hash_scan(tmp_path / f"head{number}.nii.gz") for number in (0, 1)}
@@ -127,25 +128,25 @@ def test_the_card_says_what_the_trunk_has_seen(medinr, config, tmp_path):
     assert card.length_scale == pytest.approx(16 * 1.2 / 2)
     assert card.settings["training"]["steps"] == 4
     assert card.prior is not None
-    assert card.results["listener_exams"] == 2 * 4 * 2
-    assert card.results["listener_seconds"] > 0
+    assert card.results["synthetic_follow_ups"] == 2 * 4 * 2
+    assert card.results["auxiliary_seconds"] > 0
     assert str(tmp_path) not in (tmp_path / "out" / "mine.json").read_text()
-    shown = medinr("trunks", tmp_path / "out" / "mine.safetensors", "--debug")
+    shown = medinr("models", tmp_path / "out" / "mine.safetensors", "--debug")
     assert shown.code == 0
     assert json.loads(shown.out)["subjects"] == ["s0", "s1"]
 
 
-def test_a_trunk_without_a_prior(medinr, config, tmp_path):
+def test_a_model_without_a_denoiser(medinr, config, tmp_path):
     assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--set", "prior.steps=0", "--debug").code == 0
-    assert load_checkpoint(tmp_path / "out" / "mine.safetensors").prior is None
+    assert load_model(tmp_path / "out" / "mine.safetensors").prior is None
 
 
-def test_a_prior_without_copies(medinr, config, tmp_path):
-    without = ("--set", "prior.magnitude_steps=0", "--set", "prior.listener_steps=0")
+def test_a_denoiser_without_copies(medinr, config, tmp_path):
+    without = ("--set", "prior.magnitude_steps=0", "--set", "prior.auxiliary_steps=0")
     assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, *without, "--debug").code == 0
-    checkpoint = load_checkpoint(tmp_path / "out" / "mine.safetensors")
-    assert (checkpoint.prior.on_magnitudes, checkpoint.prior.listener) == (None, None)
-    assert "listener_exams" not in checkpoint.card.results
+    model = load_model(tmp_path / "out" / "mine.safetensors")
+    assert (model.prior.magnitude_denoiser, model.prior.auxiliary_denoiser) == (None, None)
+    assert "synthetic_follow_ups" not in model.card.results
 
 
 def test_single_slices_are_enough(synthetic, config, tmp_path):
@@ -156,10 +157,10 @@ def test_single_slices_are_enough(synthetic, config, tmp_path):
         rows.append(ManifestRow(path.name, hash_scan(path), "s0", "a", "MR", contrast, "train", "CC0"))
     write_manifest(Manifest(tuple(rows), tmp_path), tmp_path / "heads.csv", overwrite=True)
     card = pretrain(load_config(PretrainConfig, config, ["training.steps=4"]), tmp_path / "out", near=tmp_path)
-    assert card.results["listener_exams"] == 4
+    assert card.results["synthetic_follow_ups"] == 4
 
 
-def test_a_finished_trunk_is_refused_and_replaced_when_asked(medinr, config, tmp_path):
+def test_a_finished_model_is_refused_and_replaced_when_asked(medinr, config, tmp_path):
     command = ("pretrain", config, "--out", tmp_path / "out", *SHORT)
     assert medinr(*command).code == 0
     before = (tmp_path / "out" / "mine.safetensors").read_bytes()
@@ -177,7 +178,7 @@ def test_a_checkpoint_of_other_settings_is_refused(medinr, config, monkeypatch, 
 
     command = ("pretrain", config, "--out", tmp_path / "out", "--set", "training.steps=14", "--set", "prior.steps=2")
     with monkeypatch.context() as patch:
-        patch.setattr("medinr.pipelines.pretrain.train_prior", interrupt)
+        patch.setattr("medinr.jobs.pretrain.denoisers.train_prior", interrupt)
         assert medinr(*command).code == 130
     assert (tmp_path / "out" / "mine.trunk.checkpoint").exists()
     refused = medinr(*command, "--set", change)
@@ -193,7 +194,7 @@ def test_a_checkpoint_of_other_settings_is_refused(medinr, config, monkeypatch, 
         ("manifest=nowhere.csv", "No manifest 'nowhere.csv'"),
         ("training.architecture.widht=8", "Did you mean 'width'"),
         ("prior.patch=64", "smaller patch"),
-        ("modality=CT", "prior.listener_steps is for MR"),
+        ("modality=CT", "prior.auxiliary_steps is for MR"),
     ],
 )
 def test_what_cannot_be_trained(medinr, config, tmp_path, change, words):

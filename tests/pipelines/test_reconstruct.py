@@ -6,19 +6,28 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from medinr.pipelines import solve_slices as pipeline
+from safetensors import safe_open
 
-from medinr.data.acquisition import operator_for
-from medinr.io.dicom import read_dicom_series
+from medinr.acquisition.ways import acquisition_of
+from medinr.io.dicom.read import read_dicom_series
 from medinr.io.grid import onto_grid
 from medinr.io.measurement import read_measurement
 from medinr.io.nifti import read_nifti
 from medinr.io.scan import read_scan
+from medinr.jobs.reconstruct import network, solve
 from medinr.operators import FanBeam
 
 SWIFT = pytest.mark.usefixtures("without_figures")
 
 TASKS = ("denoise", "superres", "kspace", "ct")
+METHODS = ("plug-and-play", "inr")
+
+#: Where each method solves a slice.
+SOLVED = {"plug-and-play": (solve, "plug_and_play_solution"), "inr": (network, "fit")}
+
+#: One slice after the other, each on its own.
+ALONE = {"plug-and-play": ("--threads", "1"), "inr": ("--set", "network.shared_trunk=never")}
+
 COMMON = {"reconstruction.nii.gz", "result.json", "convergence.csv", "measurement.safetensors", "work"}
 
 
@@ -26,10 +35,11 @@ def _result(out: Path) -> dict:
     return json.loads((out / "result.json").read_text())
 
 
-def _count_fits(monkeypatch, stop_at: int | None = None) -> list[int]:
-    """Count the fits from here on; the one numbered `stop_at` is interrupted."""
+def _count_solutions(monkeypatch, method: str = "plug-and-play", stop_at: int | None = None) -> list[int]:
+    """Count the slices solved from here on; the one numbered `stop_at` is interrupted."""
     calls: list[int] = []
-    real = pipeline.fit
+    module, name = SOLVED[method]
+    real = getattr(module, name)
 
     def counted(*arguments, **options):
         calls.append(len(calls))
@@ -37,14 +47,15 @@ def _count_fits(monkeypatch, stop_at: int | None = None) -> list[int]:
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "fit", counted)
+    monkeypatch.setattr(module, name, counted)
     return calls
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tmp_path, task):
+def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tmp_path, task, method):
     out = tmp_path / "out"
-    found = reconstruct(task, out, slices="1:3")
+    found = reconstruct(task, out, slices="1:3", method=method)
     assert found.code == 0
     figures = {f"{kind}_{n:04d}.png" for kind in ("comparison", "convergence") for n in (1, 2)}
     dicom = {"dicom"} if task == "ct" else set()
@@ -59,8 +70,12 @@ def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tm
     assert np.isfinite(back.array).all()
 
     result = _result(out)
-    assert result["task"] == task
-    assert result["settings"]["fit"]["imitation"]["passes"] == 1.0
+    assert (result["task"], result["method"]) == (task, method)
+    assert result["settings"]["plug_and_play"]["iterations"] == 2
+    if method == "inr":
+        assert result["settings"]["network"]["image_domain"]["passes"] == 1.0
+    else:
+        assert result["settings"]["network"] is None
     assert result["settings"]["simulation"]["seed"] == result["measurement"]["seed"] == 0
     assert result["source_sha256"] == source.provenance.sha256
     assert {"medinr", "torch", "numpy", "python", "threads"} <= result["versions"].keys()
@@ -69,33 +84,35 @@ def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tm
     assert [facts["slice"] for facts in result["slices"]] == [1, 2]
     for facts in result["slices"]:
         assert set(facts["seconds"]) == {"input", "TV", "medinr"}
-        assert "steps" in facts["reason"]
+        assert ("steps" if method == "inr" else "iterations of plug-and-play") in facts["reason"]
         assert facts["whitened_residual"] > 0
         assert facts["reason"] in found.out
     assert "slice 1" in found.out
 
     rows = list(csv.DictReader((out / "convergence.csv").read_text().splitlines()))
     assert {row["slice"] for row in rows} == {"1", "2"}
+    assert {row["phase"] for row in rows} == {"image_domain" if method == "inr" else "plug_and_play"}
     assert all(float(row["seconds"]) >= 0 for row in rows)
 
 
 @SWIFT
-def test_images_of_a_quick_fit_are_no_worse_than_nothing(reconstruct, scans, tmp_path):
+@pytest.mark.parametrize("method", METHODS)
+def test_images_of_a_quick_run_are_no_worse_than_nothing(reconstruct, scans, tmp_path, method):
     """The images are of the scan, the right way round and in its units."""
     for task in TASKS:
-        assert reconstruct(task, tmp_path / task, slices="1:3").code == 0
-        truth = read_scan(scans[task]).select([1, 2]).array
+        assert reconstruct(task, tmp_path / task, slices="1:3", method=method).code == 0
+        reference = read_scan(scans[task]).select([1, 2]).array
         found = read_nifti(tmp_path / task / "reconstruction.nii.gz", modality="MR").array
-        correlation = np.corrcoef(truth.ravel(), found.ravel())[0, 1]
+        correlation = np.corrcoef(reference.ravel(), found.ravel())[0, 1]
         assert correlation > 0.85, task
-        for flipped in (truth[:, ::-1], truth[:, :, ::-1], truth[::-1, ::-1, ::-1]):
+        for flipped in (reference[:, ::-1], reference[:, :, ::-1], reference[::-1, ::-1, ::-1]):
             assert np.corrcoef(flipped.ravel(), found.ravel())[0, 1] < correlation - 0.003, task
         if task == "ct":
-            body = truth > -500
-            assert np.median(found[body]) == pytest.approx(np.median(truth[body]), abs=200)
+            body = reference > -500
+            assert np.median(found[body]) == pytest.approx(np.median(reference[body]), abs=200)
             assert np.median(found[~body]) < -700
         else:
-            assert found[truth > 300].mean() == pytest.approx(truth[truth > 300].mean(), rel=0.25)
+            assert found[reference > 300].mean() == pytest.approx(reference[reference > 300].mean(), rel=0.25)
             assert found.min() >= 0
 
 
@@ -136,10 +153,10 @@ def test_the_patient_is_named_nowhere_but_in_the_derived_dicom(reconstruct, synt
 
 
 @SWIFT
-def test_a_finished_result_is_refused_and_replaced_when_asked(reconstruct, medinr, scans, trunks, tmp_path):
+def test_a_finished_result_is_refused_and_replaced_when_asked(reconstruct, medinr, scans, models, tmp_path):
     assert reconstruct("denoise", tmp_path).code == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    again = medinr("reconstruct", scans["denoise"], "--task", "denoise", "--trunk", trunks["MR"], "--out", tmp_path)
+    again = medinr("reconstruct", scans["denoise"], "--task", "denoise", "--model", models["MR"], "--out", tmp_path)
     assert again.code == 2
     assert "holds a finished result" in again.err
     assert "--overwrite" in again.err
@@ -149,23 +166,25 @@ def test_a_finished_result_is_refused_and_replaced_when_asked(reconstruct, medin
 
 
 @SWIFT
-def test_an_interrupted_run_continues_and_ends_the_same(reconstruct, monkeypatch, tmp_path):
-    alone = ("--set", "joint=never")
-    assert reconstruct("kspace", tmp_path / "straight", *alone, slices="0:4").code == 0
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_run_continues_and_ends_the_same(reconstruct, monkeypatch, tmp_path, method):
+    alone = ALONE[method]
+    assert reconstruct("kspace", tmp_path / "straight", *alone, slices="0:4", method=method).code == 0
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        calls = _count_fits(patch, stop_at=2)
-        stopped = reconstruct("kspace", out, *alone, slices="0:4")
+        calls = _count_solutions(patch, method, stop_at=2)
+        stopped = reconstruct("kspace", out, *alone, slices="0:4", method=method)
     assert stopped.code == 130
     assert "Run the same command again to continue" in stopped.err
-    assert len(calls) == 3
+    # In another thread, the next one may have begun before it learned of that.
+    assert len(calls) in ((3, 4) if method == "plug-and-play" else (3,))
     assert not (out / "result.json").exists()
     assert not (out / "reconstruction.nii.gz").exists()
     stored = {path: path.stat().st_mtime_ns for path in (out / "work").iterdir()}
     assert len(stored) == 2
     with monkeypatch.context() as patch:
-        calls = _count_fits(patch)
-        assert reconstruct("kspace", out, *alone, slices="0:4").code == 0
+        calls = _count_solutions(patch, method)
+        assert reconstruct("kspace", out, *alone, slices="0:4", method=method).code == 0
     assert len(calls) == 2
     assert {path: path.stat().st_mtime_ns for path in stored} == stored
     one, other = (read_nifti(folder / "reconstruction.nii.gz").array for folder in (out, tmp_path / "straight"))
@@ -173,26 +192,46 @@ def test_an_interrupted_run_continues_and_ends_the_same(reconstruct, monkeypatch
 
 
 @SWIFT
-@pytest.mark.parametrize("change", ["fit.seed=1", "simulation.seed=1", "fit.imitation.passes=2", "peer.tv_weight=2.0"])
-def test_slices_of_other_settings_are_not_reused(reconstruct, monkeypatch, tmp_path, change):
-    assert reconstruct("denoise", tmp_path).code == 0
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        *((method, change) for method in METHODS for change in ("seed=1", "simulation.seed=1")),
+        *(
+            (method, change)
+            for method in METHODS
+            for change in ("plug_and_play.iterations=3", "total_variation.weight=2.0")
+        ),
+        ("inr", "network.image_domain.passes=2"),
+    ],
+)
+def test_slices_of_other_settings_are_not_reused(reconstruct, monkeypatch, tmp_path, method, change):
+    assert reconstruct("denoise", tmp_path, method=method).code == 0
     (tmp_path / "result.json").unlink()
-    calls = _count_fits(monkeypatch)
-    assert reconstruct("denoise", tmp_path).code == 0
+    calls = _count_solutions(monkeypatch, method)
+    assert reconstruct("denoise", tmp_path, method=method).code == 0
     assert not calls
     (tmp_path / "result.json").unlink()
-    assert reconstruct("denoise", tmp_path, "--set", change).code == 0
+    assert reconstruct("denoise", tmp_path, "--set", change, method=method).code == 0
     assert len(calls) == 1
 
 
 @SWIFT
-def test_slices_of_a_retrained_trunk_are_not_reused(reconstruct, tiny_trunk, monkeypatch, tmp_path):
-    trunk = tiny_trunk(tmp_path / "mine.safetensors", "MR")
-    assert reconstruct("denoise", tmp_path / "out", "--trunk", trunk).code == 0
+def test_slices_of_another_method_are_not_reused(reconstruct, monkeypatch, tmp_path):
+    assert reconstruct("denoise", tmp_path, method="inr").code == 0
+    (tmp_path / "result.json").unlink()
+    calls = _count_solutions(monkeypatch)
+    assert reconstruct("denoise", tmp_path).code == 0
+    assert len(calls) == 1
+
+
+@SWIFT
+def test_slices_of_a_retrained_model_are_not_reused(reconstruct, tiny_model, monkeypatch, tmp_path):
+    model = tiny_model(tmp_path / "mine.safetensors", "MR")
+    assert reconstruct("denoise", tmp_path / "out", "--model", model).code == 0
     (tmp_path / "out" / "result.json").unlink()
-    tiny_trunk(tmp_path / "mine.safetensors", "MR", seed=1)
-    calls = _count_fits(monkeypatch)
-    assert reconstruct("denoise", tmp_path / "out", "--trunk", trunk).code == 0
+    tiny_model(tmp_path / "mine.safetensors", "MR", seed=1)
+    calls = _count_solutions(monkeypatch)
+    assert reconstruct("denoise", tmp_path / "out", "--model", model).code == 0
     assert len(calls) == 1
 
 
@@ -203,7 +242,7 @@ def test_a_damaged_slice_is_made_again(reconstruct, monkeypatch, tmp_path):
     (tmp_path / "result.json").unlink()
     (stored,) = (tmp_path / "work").iterdir()
     stored.write_bytes(stored.read_bytes()[:-7])
-    calls = _count_fits(monkeypatch)
+    calls = _count_solutions(monkeypatch)
     assert reconstruct("denoise", tmp_path).code == 0
     assert len(calls) == 1
     np.testing.assert_array_equal(read_nifti(tmp_path / "reconstruction.nii.gz").array, wanted)
@@ -230,29 +269,53 @@ def test_a_measurement_file_replays_to_the_same_images(reconstruct, medinr, scan
 
 
 @SWIFT
-def test_a_measurement_of_another_task_is_refused(medinr, scans, trunks, tmp_path):
+def test_a_measurement_of_another_task_is_refused(medinr, scans, models, tmp_path):
     measured = tmp_path / "m.safetensors"
     assert medinr("simulate", scans["denoise"], "--task", "denoise", "--slices", "1", "--out", measured).code == 0
-    found = medinr("reconstruct", measured, "--task", "kspace", "--trunk", trunks["MR"], "--out", tmp_path / "out")
+    found = medinr("reconstruct", measured, "--task", "kspace", "--model", models["MR"], "--out", tmp_path / "out")
     assert found.code == 2
     assert "--task denoise" in found.err
 
 
 @SWIFT
-def test_random_weights_need_no_trunk(medinr, scans, tmp_path):
-    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--trunk", "random", "--slices", "1")
-    found = medinr(*command, "--set", "fit.steps=2", "--set", "peer.tv_weight=0", "--out", tmp_path, "--debug")
+def test_random_weights_need_no_model(medinr, scans, tmp_path):
+    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--model", "random", "--slices", "1")
+    command = (*command, "--method", "inr", "--set", "network.image_domain.passes=0", "--set", "network.steps=2")
+    found = medinr(*command, "--set", "total_variation.weight=0", "--out", tmp_path, "--debug")
     assert found.code == 0
-    assert _result(tmp_path)["trunk"] == {"name": "random", "subjects": []}
+    assert _result(tmp_path)["model"] == {"name": "random", "subjects": []}
     assert set(_result(tmp_path)["slices"][0]["seconds"]) == {"input", "medinr"}
 
 
-@SWIFT
-def test_the_published_recipe_is_a_configuration_like_any_other(medinr, scans, trunks, tmp_path):
-    command = ("reconstruct", scans["kspace"], "--task", "published_recipe", "--trunk", trunks["MR"], "--slices", "1")
-    found = medinr(*command, "--set", "fit.steps=4", "--set", "peer.iterations=3", "--out", tmp_path, "--debug")
+def test_the_published_recipe_is_a_method_like_any_other(reconstruct, tmp_path):
+    assert reconstruct("kspace", tmp_path, "--set", "network.steps=4", method="strainer").code == 0
+    result = _result(tmp_path)
+    assert result["slices"][0]["reason"] == "all 4 steps were done"
+    assert (result["method"], result["settings"]["network"]["head"]) == ("strainer", "random")
+    assert "convergence_0001.png" in result["outputs"]
+    rows = list(csv.DictReader((tmp_path / "convergence.csv").read_text().splitlines()))
+    assert [(row["phase"], row["step"]) for row in rows] == [("measurement_domain", str(step)) for step in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "named"),
+    [("denoise", "nlm", "NLM"), ("superres", "TGV", "TGV"), ("kspace", "tv", "TV"), ("ct", "sirt", "SIRT")],
+)
+def test_any_method_of_the_evaluation_reconstructs(reconstruct, scans, tmp_path, task, method, named):
+    found = reconstruct(task, tmp_path, "--set", "baselines.sirt_iterations=20", slices="1:3", method=method)
     assert found.code == 0
-    assert _result(tmp_path)["slices"][0]["reason"] == "all 4 steps were done"
+    result = _result(tmp_path)
+    assert [facts["reason"] for facts in result["slices"]] == [f"{named} was done"] * 2
+    assert all(facts["whitened_residual"] > 0 for facts in result["slices"])
+    # There is nothing to be drawn of its way.
+    assert {"comparison_0001.png", "comparison_0002.png"} <= set(result["outputs"])
+    assert not any("convergence_" in name for name in result["outputs"])
+    reference = read_scan(scans[task]).select([1, 2]).array
+    image = read_nifti(tmp_path / "reconstruction.nii.gz", modality="MR").array
+    assert np.corrcoef(reference.ravel(), image.ravel())[0, 1] > 0.85
+    with safe_open(tmp_path / "work" / "slice_0000.safetensors", framework="np") as file:
+        kept = {name: file.get_tensor(name) for name in ("medinr", "TV")}
+    assert np.array_equal(kept["medinr"], kept["TV"]) == (named == "TV")
 
 
 @SWIFT
@@ -279,7 +342,7 @@ def test_a_fan_is_measured_replayed_and_reconstructed(medinr, scans, reconstruct
     measurement = read_measurement(measured)
     assert measurement.parameters["geometry"] == "fan"
     assert measurement.parameters["source_origin"] == 541.0
-    projector = operator_for(measurement)
+    projector = acquisition_of(measurement).operator()
     assert isinstance(projector, FanBeam)
     # Replayed from the file alone, with a configuration that says nothing of a fan, it is the same.
     replayed, direct = tmp_path / "replayed", tmp_path / "direct"

@@ -36,7 +36,7 @@ def kspace(tmp_path):
 
 @pytest.fixture
 def sinogram(tmp_path):
-    """A Data Exchange file of 60 views over half a turn."""
+    """A Data Exchange file of 60 views over half a rotation."""
 
     def write(change=lambda file: None, angles: np.ndarray | None = None):
         angles = np.arange(60) * 3.0 if angles is None else angles
@@ -58,7 +58,7 @@ def sinogram(tmp_path):
 
 def test_k_space_with_lines_left_out_is_compared_with_all_of_it(reconstruct, kspace, tmp_path):
     out = tmp_path / "out"
-    more = ("--set", "raw.acceleration=2", "--set", "raw.centre_fraction=0.3")
+    more = ("--set", "raw.acceleration=2", "--set", "simulation.centre_fraction=0.3")
     assert reconstruct("kspace", out, *more, source=kspace(), slices="0").code == 0
     result = json.loads((out / "result.json").read_text())
     assert result["measurement"]["achieved_acceleration"] == pytest.approx(2.0)
@@ -100,7 +100,7 @@ def test_a_sidecar_belongs_to_raw_data(medinr, scans, kspace, tmp_path):
 
 
 def test_the_task_must_be_that_of_the_data(medinr, kspace, tmp_path):
-    found = medinr("reconstruct", kspace(), "--task", "ct", "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr("reconstruct", kspace(), "--task", "ct", "--model", "random", "--out", tmp_path / "out")
     assert found.code == 2
     assert "--task kspace" in found.err
 
@@ -126,7 +126,7 @@ SPOILT_KSPACE = {
 @pytest.mark.parametrize("fault", SPOILT_KSPACE)
 def test_bad_k_space_is_refused_in_a_sentence(medinr, kspace, tmp_path, fault):
     spoil, word = SPOILT_KSPACE[fault]
-    found = medinr("reconstruct", kspace(**spoil), "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr("reconstruct", kspace(**spoil), "--model", "random", "--out", tmp_path / "out")
     assert found.code == 2
     assert word in found.err
     assert "scan.npy" in found.err
@@ -147,7 +147,7 @@ SPOILT_SINOGRAMS = {
 @pytest.mark.parametrize("fault", SPOILT_SINOGRAMS)
 def test_bad_sinograms_are_refused_in_a_sentence(medinr, sinogram, tmp_path, fault):
     spoil, word = SPOILT_SINOGRAMS[fault]
-    found = medinr("reconstruct", sinogram(**spoil), "--task", "ct", "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr("reconstruct", sinogram(**spoil), "--task", "ct", "--model", "random", "--out", tmp_path / "out")
     assert found.code == 2
     assert word in found.err
     assert len(found.err.splitlines()) <= 2
@@ -164,7 +164,7 @@ def test_degrees_by_mistake_are_noticed(medinr, tmp_path):
         f"angles: [{angles}]",
     ]
     (tmp_path / "scan.npy.yaml").write_text("\n".join([*lines, "units: line integrals"]))
-    found = medinr("reconstruct", tmp_path / "scan.npy", "--task", "ct", "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr("reconstruct", tmp_path / "scan.npy", "--task", "ct", "--model", "random", "--out", tmp_path / "out")
     assert found.code == 2
     assert "degrees" in found.err
     assert "scan.npy" in found.err
@@ -174,7 +174,7 @@ def test_a_truncated_file_is_refused_in_a_sentence(medinr, sinogram, tmp_path):
     path = sinogram()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    found = medinr("reconstruct", path, "--task", "ct", "--trunk", "random", "--out", tmp_path / "out")
+    found = medinr("reconstruct", path, "--task", "ct", "--model", "random", "--out", tmp_path / "out")
     assert found.code == 2
     assert "scan.h5" in found.err
     assert len(found.err.splitlines()) <= 2

@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from medinr.pipelines import record
+from medinr.jobs import record
 
 
 def test_a_missing_package_is_said_and_loses_nothing(monkeypatch):

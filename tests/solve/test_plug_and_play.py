@@ -1,36 +1,32 @@
+import time
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 
 from medinr.errors import ConfigError
-from medinr.operators import (
-    Gaussian,
-    Identity,
-    Rician,
-    Weighting,
-    birdcage_maps,
-    cartesian_mask,
-    undersampled_fourier,
-)
-from medinr.solve.measurement_turn import TOLERANCE, explain_residual
-from medinr.solve.plug_and_play import PlugAndPlaySettings, plug_and_play
+from medinr.operators import Gaussian, Identity, Rician, Weighting, cartesian_mask, undersampled_fourier
+from medinr.solve.half_quadratic import PlugAndPlaySettings, half_quadratic_splitting
+from medinr.solve.plug_and_play import plug_and_play, plug_and_play_solution
 from medinr.solve.problem import Problem
 
 
-class ShrinkPrior:
-    """Believes that images are zero: with it the iteration has a closed form."""
+class ZeroPrior:
+    """Makes every image zero: with it the iteration has a closed form."""
 
-    def denoise(self, image: torch.Tensor, level: float, turn: int = 0) -> torch.Tensor:
+    def denoise(self, image: torch.Tensor, level: float, orientation: int = 0) -> torch.Tensor:
         return torch.zeros_like(image)
 
 
-class TruthPrior:
+class ReferencePrior:
     """Knows the image."""
 
-    def __init__(self, truth: torch.Tensor) -> None:
-        self.truth = truth
+    def __init__(self, reference: torch.Tensor) -> None:
+        self.reference = reference
 
-    def denoise(self, image: torch.Tensor, level: float, turn: int = 0) -> torch.Tensor:
-        return self.truth
+    def denoise(self, image: torch.Tensor, level: float, orientation: int = 0) -> torch.Tensor:
+        return self.reference
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -38,136 +34,74 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 class HalvingPrior:
-    """Halves every image, a little more in every turn, and remembers how often it was asked."""
+    """Halves every image, a little more in every orientation, and remembers which it was asked for."""
 
     def __init__(self) -> None:
-        self.turns: list[int] = []
+        self.orientations: list[int] = []
 
-    def denoise(self, image: torch.Tensor, level: float, turn: int = 0) -> torch.Tensor:
-        self.turns.append(turn)
-        return (0.5 - 0.01 * turn) * image
-
-
-class Counted(Weighting):
-    """Counts how often it is applied."""
-
-    def __init__(self, weights: torch.Tensor) -> None:
-        super().__init__(weights)
-        self.count = 0
-
-    def _apply(self, x: torch.Tensor) -> torch.Tensor:
-        self.count += 1
-        return super()._apply(x)
-
-
-def coils(complex_image: bool = True, scale: float = 2.0) -> Problem:
-    """Undersampled k-space of three coils in double precision."""
-    operator = undersampled_fourier((8, 6), [1, 3, 4, 6], birdcage_maps((8, 6), 3).to(torch.complex128))
-    data = torch.randn(operator.range.shape, generator=seeded(), dtype=torch.complex128)
-    return Problem(data, operator, Gaussian(0.3), (1.0, 1.0), complex_image, scale)
-
-
-def dense(problem: Problem) -> torch.Tensor:
-    """``A`` as a real matrix on images ``(real, imaginary)``, to data ``(real, imaginary)``."""
-    kind = torch.complex128 if problem.complex_image else torch.float64
-    columns = []
-    for factor in (1.0, 1.0j) if problem.complex_image else (1.0,):
-        for unit in torch.eye(48, dtype=torch.float64):
-            data = problem.predict((factor * unit).to(kind).reshape(8, 6)).reshape(-1)
-            columns.append(torch.cat([data.real, data.imag]))
-    return torch.stack(columns, dim=1)
-
-
-def flat(value: torch.Tensor) -> torch.Tensor:
-    return torch.cat([value.real.reshape(-1), value.imag.reshape(-1)]) if value.is_complex() else value.reshape(-1)
-
-
-def exact_change(problem: Problem, weight: torch.Tensor, pull: float, residual: torch.Tensor) -> torch.Tensor:
-    matrix, weights = dense(problem), weight.reshape(-1).repeat(2)
-    normal = matrix.T @ (weights.unsqueeze(1) * matrix) + pull * torch.eye(matrix.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(normal, matrix.T @ (weights * flat(residual)))
-
-
-@pytest.mark.parametrize("complex_image", [True, False])
-def test_the_linear_step_solves_its_normal_equations(complex_image: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medinr.solve.measurement_turn.TOLERANCE", 1e-10)
-    problem = coils(complex_image)
-    weight = torch.rand(problem.data.shape, generator=seeded(1), dtype=torch.float64)
-    change, left = explain_residual(problem, weight, 0.7, problem.data, 200)
-    torch.testing.assert_close(flat(change), exact_change(problem, weight, 0.7, problem.data))
-    torch.testing.assert_close(left, problem.data - problem.predict(change))
-
-
-def test_the_linear_step_ends_when_its_gradient_has_gone() -> None:
-    problem = coils()
-    weight = torch.rand(problem.data.shape, generator=seeded(1), dtype=torch.float64)
-    change, left = explain_residual(problem, weight, 0.7, problem.data, 200)
-    slope = problem.adjoint(weight * left) - 0.7 * change
-    assert slope.norm() <= TOLERANCE * problem.adjoint(weight * problem.data).norm()
-    short, _ = explain_residual(problem, weight, 0.7, problem.data, 2)
-    assert (problem.adjoint(weight * (problem.data - problem.predict(short))) - 0.7 * short).norm() > slope.norm()
-    nothing, left = explain_residual(problem, weight, 0.7, torch.zeros_like(problem.data), 5)
-    assert nothing.abs().max() == 0
-    assert left.abs().max() == 0
-
-
-def test_where_all_is_measured_equally_well_one_step_is_enough() -> None:
-    operator = Counted((torch.rand(9, 7, generator=seeded()) < 0.6).float())
-    problem = Problem(torch.rand(9, 7, generator=seeded(1)), operator, Gaussian(0.1), (1.0, 1.0))
-    weight = torch.full((9, 7), 100.0)
-    change, _ = explain_residual(problem, weight, 3.0, problem.data, 6)
-    assert operator.count == 1
-    torch.testing.assert_close(change, operator.weights * problem.data * 100 / 103)
+    def denoise(self, image: torch.Tensor, level: float, orientation: int = 0) -> torch.Tensor:
+        self.orientations.append(orientation)
+        return (0.5 - 0.01 * orientation) * image
 
 
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("complex_image", [True, False])
-def test_turns_are_those_of_the_formula(start: bool, complex_image: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medinr.solve.measurement_turn.TOLERANCE", 1e-10)
-    problem, prior = coils(complex_image), HalvingPrior()
-    settings = PlugAndPlaySettings(iterations=4, first=0.9, last=0.5, strength=0.3, inner=200)
+def test_iterations_are_those_of_the_formula(start: bool, complex_image: bool, dense, monkeypatch) -> None:
+    monkeypatch.setattr("medinr.solve.krylov.TOLERANCE", 1e-10)
+    problem, prior, flat = dense.coils(complex_image), HalvingPrior(), dense.flat
+    settings = PlugAndPlaySettings(
+        iterations=4, sigma_start=0.9, sigma_end_factor=0.5, regularisation_weight=0.3, cg_iterations=200
+    )
     kind = torch.complex128 if complex_image else torch.float64
     first = torch.randn(8, 6, generator=seeded(2), dtype=kind) if start else None
     found = plug_and_play(problem, prior, settings, start=first)
-    image = 0.5 * flat(first) if first is not None else torch.zeros(dense(problem).shape[1], dtype=torch.float64)
+    matrix = dense.matrix_of(problem)
+    image = 0.5 * flat(first) if first is not None else torch.zeros(matrix.shape[1], dtype=torch.float64)
     weight = torch.full(problem.data.shape, 1 / 0.3**2, dtype=torch.float64)
-    for turn, level in enumerate(settings.levels(problem.pixel_noise())):
-        if turn:
-            image = (0.5 - 0.01 * (turn - 1)) * image
-        left = flat(problem.data) - dense(problem) @ image
+    for iteration, level in enumerate(settings.levels(problem.pixel_noise())):
+        if iteration:
+            image = (0.5 - 0.01 * (iteration - 1)) * image
+        left = flat(problem.data) - matrix @ image
         residual = torch.complex(*left.chunk(2)).reshape(problem.data.shape)
-        image = image + exact_change(problem, weight, 0.3 / level**2, residual)
+        image = image + dense.exact_change(problem, weight, 0.3 / level**2, residual)
     torch.testing.assert_close(flat(found), image)
 
 
-def test_the_prior_is_asked_only_when_its_answer_is_used() -> None:
-    problem, asked, last = coils(), HalvingPrior(), HalvingPrior()
+def test_the_denoiser_is_evaluated_only_when_its_answer_is_used(dense) -> None:
+    problem, evaluated, final = dense.coils(), HalvingPrior(), HalvingPrior()
     seen: list[torch.Tensor] = []
     settings = PlugAndPlaySettings(iterations=3)
-    image = plug_and_play(problem, asked, settings, observer=lambda turn, image: seen.append(image))
-    assert asked.turns == [0, 1]
+    image = plug_and_play(problem, evaluated, settings, observer=lambda iteration, image: seen.append(image))
+    assert evaluated.orientations == [0, 1]
     assert torch.equal(seen[-1], image)
     assert len(seen) == 3
-    final = plug_and_play(problem, last, PlugAndPlaySettings(iterations=3, end="prior"))
-    assert last.turns == [0, 1, 2]
-    assert torch.equal(final, 0.48 * image)
+    seen.clear()
+    ends_with_denoiser = replace(settings, final_step="denoiser")
+    denoised = plug_and_play(problem, final, ends_with_denoiser, observer=lambda iteration, image: seen.append(image))
+    assert final.orientations == [0, 1, 2]
+    assert torch.equal(denoised, 0.48 * image)
+    # Who watches is shown the image that is returned.
+    assert torch.equal(seen[-1], denoised)
+    assert len(seen) == 3
 
 
-def test_the_surrogate_of_other_noise_is_renewed_at_the_current_image() -> None:
+@pytest.mark.parametrize("start", [False, True])
+def test_the_surrogate_of_other_noise_is_renewed_at_the_current_image(start: bool) -> None:
     noise = Rician(0.2)
-    truth = torch.rand(9, 7, generator=seeded(), dtype=torch.float64)
-    problem = Problem(noise.sample(truth, seeded(1)), Identity((9, 7)), noise, (1.0, 1.0))
-    settings = PlugAndPlaySettings(iterations=5, first=0.5)
-    found = plug_and_play(problem, HalvingPrior(), settings)
-    image, denoised = problem.data, torch.zeros_like(problem.data)
-    for turn, level in enumerate(settings.levels(problem.pixel_noise())):
+    reference = torch.rand(9, 7, generator=seeded(), dtype=torch.float64)
+    problem = Problem(noise.sample(reference, seeded(1)), Identity((9, 7)), noise, (1.0, 1.0))
+    settings = PlugAndPlaySettings(iterations=5, sigma_start=0.5)
+    first = 0.1 * torch.rand(9, 7, generator=seeded(2), dtype=torch.float64) if start else None
+    found = plug_and_play(problem, HalvingPrior(), settings, start=first)
+    image, denoised = (problem.data, torch.zeros_like(problem.data)) if first is None else (first, 0.5 * first)
+    for iteration, level in enumerate(settings.levels(problem.pixel_noise())):
         target, precision = noise.surrogate(image, problem.data)
         image = (precision * target + denoised / level**2) / (precision + 1 / level**2)
-        denoised = (0.5 - 0.01 * turn) * image
+        denoised = (0.5 - 0.01 * iteration) * image
     torch.testing.assert_close(found, image, rtol=2e-3, atol=2e-3)
 
 
-def test_pixel_noise_of_plain_denoising_is_sigma_in_network_units() -> None:
+def test_pixel_noise_of_plain_denoising_is_sigma_in_solver_units() -> None:
     problem = Problem(torch.rand(9, 7), Identity((9, 7)), Gaussian(0.2), (1.0, 1.0), scale=4.0)
     assert problem.pixel_noise() == pytest.approx(0.2 / 4.0)
 
@@ -180,11 +114,11 @@ def test_pixel_noise_of_undersampled_k_space_is_that_of_its_samples() -> None:
     assert problem.pixel_noise() == pytest.approx(0.01, rel=1e-5)
 
 
-def test_the_linear_step_weighs_prior_and_measurement_by_their_variances() -> None:
+def test_data_consistency_weighs_denoised_image_and_measurement_by_their_variances() -> None:
     data = torch.rand(9, 7, generator=seeded())
     problem = Problem(data, Identity((9, 7)), Gaussian(0.1), (1.0, 1.0))
-    settings = PlugAndPlaySettings(iterations=1, first=0.2, last=2.0, strength=1.0)
-    image = plug_and_play(problem, ShrinkPrior(), settings)
+    settings = PlugAndPlaySettings(iterations=1, sigma_start=0.2, sigma_end_factor=2.0, regularisation_weight=1.0)
+    image = plug_and_play(problem, ZeroPrior(), settings)
     torch.testing.assert_close(image, data * (1 / 0.1**2) / (1 / 0.1**2 + 1 / 0.2**2))
 
 
@@ -193,27 +127,98 @@ def test_measurements_not_to_be_used_have_no_say() -> None:
     problem = Problem(data, Identity((9, 7)), Gaussian(0.1), (1.0, 1.0))
     fitted = torch.rand(9, 7, generator=seeded(1)) < 0.5
     settings = PlugAndPlaySettings(iterations=4)
-    image = plug_and_play(problem, ShrinkPrior(), settings, fitted=fitted)
+    image = plug_and_play(problem, ZeroPrior(), settings, fitted=fitted)
     assert image[~fitted].abs().max() == 0
     other = Problem(torch.where(fitted, data, 99.0), Identity((9, 7)), Gaussian(0.1), (1.0, 1.0))
-    torch.testing.assert_close(plug_and_play(other, ShrinkPrior(), settings, fitted=fitted), image)
+    torch.testing.assert_close(plug_and_play(other, ZeroPrior(), settings, fitted=fitted), image)
 
 
-def test_unmeasured_pixels_come_from_the_prior_and_measured_ones_from_both() -> None:
-    truth = torch.rand(9, 7, generator=seeded())
+def test_unmeasured_pixels_come_from_the_denoiser_and_measured_ones_from_both() -> None:
+    reference = torch.rand(9, 7, generator=seeded())
     weights = (torch.rand(9, 7, generator=seeded(2)) < 0.6).float()
-    problem = Problem(weights * truth, Weighting(weights), Gaussian(0.05), (1.0, 1.0))
-    image = plug_and_play(problem, TruthPrior(truth), PlugAndPlaySettings(iterations=5))
-    torch.testing.assert_close(image, truth, rtol=1e-4, atol=1e-4)
+    problem = Problem(weights * reference, Weighting(weights), Gaussian(0.05), (1.0, 1.0))
+    image = plug_and_play(problem, ReferencePrior(reference), PlugAndPlaySettings(iterations=5))
+    torch.testing.assert_close(image, reference, rtol=1e-4, atol=1e-4)
 
 
 def test_levels_fall_geometrically_from_first_to_the_noise() -> None:
-    levels = PlugAndPlaySettings(iterations=3, first=0.4, last=0.5).levels(pixel_noise=0.2)
+    levels = PlugAndPlaySettings(iterations=3, sigma_start=0.4, sigma_end_factor=0.5).levels(pixel_noise=0.2)
     assert levels == pytest.approx([0.4, 0.2, 0.1])
 
 
 def test_nonsense_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="iterations"):
         PlugAndPlaySettings(iterations=-1)
-    with pytest.raises(ConfigError, match="'measurement' or 'prior'"):
-        PlugAndPlaySettings(end="both")
+    with pytest.raises(ConfigError, match="'both' is not one of data_consistency, denoiser"):
+        PlugAndPlaySettings(final_step="both")
+
+
+def test_a_solution_records_every_iteration_and_uses_every_measurement(family) -> None:
+    mask = cartesian_mask(32, 2.5, 0.1, "equispaced", seed=1)
+    operator, noise = undersampled_fourier((32, 32), mask), Gaussian(0.02)
+    data = noise.sample(2.0 * operator(family.with_phase), seeded(3))
+    problem = Problem(data, operator, noise, (1.0, 1.0), True, 2.0, group_axis=-2)
+    settings, rows, seen = PlugAndPlaySettings(iterations=6), [], {}
+    solution = plug_and_play_solution(
+        problem,
+        family.prior,
+        settings,
+        progress=rows.append,
+        observer=lambda step, seconds, image: seen.update({step: image}),
+        observe_every=2,
+    )
+    assert torch.equal(solution.image, problem.scale * plug_and_play(problem, family.prior, settings))
+    assert solution.steps == tuple(rows)
+    assert [(row.phase, row.step, row.planned) for row in rows] == [("plug_and_play", step, 6) for step in range(1, 7)]
+    assert list(seen) == [2, 4, 6]
+    assert torch.equal(seen[6], solution.image)
+    assert rows[-1].residual == pytest.approx(solution.residual)
+    assert solution.stopped_at == 6
+    assert solution.reason == "all 6 iterations of plug-and-play were done"
+    assert solution.settings["iterations"] == 6
+
+
+def test_time_of_those_who_watch_does_not_count(dense) -> None:
+    def slow(*_: object) -> None:
+        time.sleep(0.05)
+
+    started = time.perf_counter()
+    settings = PlugAndPlaySettings(iterations=3)
+    solution = plug_and_play_solution(dense.coils(), ZeroPrior(), settings, progress=slow, observer=slow)
+    assert time.perf_counter() - started - solution.seconds > 6 * 0.05 - 0.01
+    assert all(later.seconds - before.seconds < 0.05 for before, later in pairwise(solution.steps))
+
+
+class Doubling:
+    """A data-consistency step that doubles what was denoised."""
+
+    def solve(self, denoised: torch.Tensor, level: float) -> torch.Tensor:
+        return 2 * denoised
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 4)])
+@pytest.mark.parametrize("final_step", ["data_consistency", "denoiser"])
+def test_one_loop_serves_images_of_any_shape_and_can_go_on(shape, final_step) -> None:
+    """The denoiser adds a thousand and the number of the iteration, so that each image is known."""
+    asked: list[tuple[float, int]] = []
+
+    def denoise(image: torch.Tensor, level: float, iteration: int) -> torch.Tensor:
+        asked.append((level, iteration))
+        return image + 1000 + iteration
+
+    levels = [0.4, 0.3, 0.2, 0.1]
+    images = list(
+        half_quadratic_splitting(Doubling(), denoise, levels, denoised=torch.ones(shape), final_step=final_step)
+    )
+    values = [2.0, 2 * 1002.0, 2 * (2004.0 + 1001), 2 * (6010.0 + 1002)]
+    if final_step == "denoiser":
+        values[-1] += 1003
+    assert [image.unique().tolist() for image in images] == [[value] for value in values]
+    assert all(image.shape == shape for image in images)
+    evaluations = list(zip(levels, range(4), strict=True))
+    assert asked == (evaluations if final_step == "denoiser" else evaluations[:3])
+    # From the second iteration on, given what was denoised after it.
+    later = half_quadratic_splitting(
+        Doubling(), denoise, levels, denoised=images[1] + 1001, final_step=final_step, first=2
+    )
+    assert all(torch.equal(one, other) for one, other in zip(later, images[2:], strict=True))

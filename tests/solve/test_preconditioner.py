@@ -3,8 +3,9 @@ import torch
 
 from medinr.errors import ConfigError
 from medinr.operators import Gaussian, Identity, ParallelBeam, TransmissionPoisson
-from medinr.solve.measurement_turn import MeasurementTurn, explain_residual
-from medinr.solve.plug_and_play import PlugAndPlaySettings
+from medinr.solve.data_consistency import DataConsistency
+from medinr.solve.half_quadratic import PlugAndPlaySettings
+from medinr.solve.krylov import cgls
 from medinr.solve.preconditioner import Preconditioner
 from medinr.solve.problem import Problem
 
@@ -33,8 +34,8 @@ def weights_of(problem: Problem) -> torch.Tensor:
 def test_of_an_image_measured_directly_it_is_the_inverse():
     problem = Problem(torch.rand(12, 9, generator=seeded()), Identity((12, 9)), Gaussian(0.1), (1.0, 1.0), scale=2.0)
     found = Preconditioner.measured(problem, torch.full((12, 9), 100.0))
-    slope = torch.randn(12, 9, generator=seeded(1))
-    torch.testing.assert_close(found(slope, 3.0), slope / (2.0**2 * 100 + 3), rtol=1e-4, atol=1e-7)
+    gradient = torch.randn(12, 9, generator=seeded(1))
+    torch.testing.assert_close(found(gradient, 3.0), gradient / (2.0**2 * 100 + 3), rtol=1e-4, atol=1e-7)
 
 
 def test_it_is_symmetric_and_positive_definite():
@@ -46,28 +47,29 @@ def test_it_is_symmetric_and_positive_definite():
     assert torch.linalg.eigvalsh((matrix + matrix.T) / 2).min() > 0
 
 
-def test_the_steps_lead_to_the_same_image(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("medinr.solve.measurement_turn.TOLERANCE", 1e-6)
+def test_the_iterations_lead_to_the_same_image(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("medinr.solve.krylov.TOLERANCE", 1e-6)
     problem = low_dose(12, 20)
-    weight, pull = weights_of(problem), 1000.0
+    weight, regularisation = weights_of(problem), 1000.0
     matrix = torch.stack([problem.predict(unit.reshape(12, 12)).flatten() for unit in torch.eye(144)], 1).double()
-    normal = matrix.T @ (weight.flatten().double().unsqueeze(1) * matrix) + pull * torch.eye(144)
+    normal = matrix.T @ (weight.flatten().double().unsqueeze(1) * matrix) + regularisation * torch.eye(144)
     wanted = torch.linalg.solve(normal, matrix.T @ (weight * problem.data).flatten().double()).reshape(12, 12)
     found = Preconditioner.measured(problem, weight)
-    change, left = explain_residual(problem, weight, pull, problem.data, 100, found)
+    change, left = cgls(problem, problem.data, 100, weight=weight, regularisation=regularisation, preconditioner=found)
     torch.testing.assert_close(change.double(), wanted, rtol=0, atol=2e-3 * float(wanted.abs().max()))
     torch.testing.assert_close(left, problem.data - problem.predict(change), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("level", [0.03, 0.01])
-def test_few_steps_solve_projections_of_few_photons(level: float):
+def test_few_iterations_solve_projections_of_few_photons(level: float):
     problem = low_dose()
-    weight, pull = weights_of(problem), 1 / level**2
+    given = {"weight": weights_of(problem), "regularisation": 1 / level**2}
+    weight = given["weight"]
     assert weight.amax() > 200 * weight.amin()
     found = Preconditioner.measured(problem, weight)
-    solved, _ = explain_residual(problem, weight, pull, problem.data, 400, found)
+    solved, _ = cgls(problem, problem.data, 400, preconditioner=found, **given)
     with_it, without = (
-        (explain_residual(problem, weight, pull, problem.data, 8, one)[0] - solved).norm() / solved.norm()
+        (cgls(problem, problem.data, 8, preconditioner=one, **given)[0] - solved).norm() / solved.norm()
         for one in (found, None)
     )
     assert with_it < 0.3 * without
@@ -75,11 +77,11 @@ def test_few_steps_solve_projections_of_few_photons(level: float):
 
 def test_pixels_that_no_ray_meets_do_no_harm(monkeypatch: pytest.MonkeyPatch):
     """Three elements in the middle of the detector see a third of the image."""
-    monkeypatch.setattr("medinr.solve.measurement_turn.TOLERANCE", 1e-6)
+    monkeypatch.setattr("medinr.solve.krylov.TOLERANCE", 1e-6)
     operator = ParallelBeam((16, 16), (1.0, 1.0), [0.0, 0.7, 1.6], detector_count=3)
     problem = Problem(torch.ones(operator.range.shape), operator, Gaussian(0.1), (1.0, 1.0))
     found = Preconditioner.measured(problem, weights_of(problem))
-    change, _ = explain_residual(problem, weights_of(problem), 1.0, problem.data, 30, found)
+    change, _ = cgls(problem, problem.data, 30, weight=weights_of(problem), regularisation=1.0, preconditioner=found)
     assert torch.isfinite(change).all()
     assert operator.H(torch.ones(3, 3))[0, 15] == 0
     assert change[0, 15] == pytest.approx(0, abs=1e-3)
@@ -87,7 +89,7 @@ def test_pixels_that_no_ray_meets_do_no_harm(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(seen, problem.data, rtol=0, atol=0.02)
 
 
-def test_turns_measure_it_once_and_only_where_levels_are_low(monkeypatch: pytest.MonkeyPatch):
+def test_data_consistency_measures_it_once_and_only_where_levels_are_low(monkeypatch: pytest.MonkeyPatch):
     problem = low_dose(16, 10)
     asked: list[torch.Tensor] = []
     measured = Preconditioner.measured
@@ -99,18 +101,24 @@ def test_turns_measure_it_once_and_only_where_levels_are_low(monkeypatch: pytest
     monkeypatch.setattr(Preconditioner, "measured", remembered)
     half = torch.arange(10).unsqueeze(1).expand(problem.data.shape) % 2 == 0
     for below, fitted in ((0.08, None), (0.08, half), (0.03, None)):
-        settings = PlugAndPlaySettings(precondition=below)
-        turn = settings.measurement_turn(problem, fitted)
-        assert isinstance(turn, MeasurementTurn)
+        consistency = PlugAndPlaySettings(precondition_below=below).consistency(problem, fitted)
+        assert isinstance(consistency, DataConsistency)
         for level in (0.1, 0.06, 0.04):
-            turn.explain(torch.zeros(16, 16), problem.data, level)
+            consistency.solve(torch.zeros(16, 16), level)
     assert len(asked) == 2
-    with pytest.raises(ConfigError, match="precondition of 0 or more"):
-        PlugAndPlaySettings(precondition=-0.1)
+    with pytest.raises(ConfigError, match="precondition_below of 0 or more"):
+        PlugAndPlaySettings(precondition_below=-0.1)
     torch.testing.assert_close(asked[1], weights_of(problem) * half)
 
 
 def test_complex_problems_are_refused():
     problem = Problem(torch.ones(4, 4, dtype=torch.complex64), Identity((4, 4)), Gaussian(0.1), (1.0, 1.0), True)
-    with pytest.raises(ConfigError, match=r"precondition is for real .* Set it to 0"):
+    with pytest.raises(ConfigError, match=r"plug_and_play\.precondition_below is for real .* Set it to 0"):
         Preconditioner.measured(problem, torch.ones(4, 4))
+
+
+def test_volumes_are_refused_in_words():
+    problem = Problem(torch.ones(3, 4, 5), Identity((3, 4, 5)), Gaussian(0.1), (1.0, 1.0, 1.0))
+    consistency = PlugAndPlaySettings(precondition_below=1.0).consistency(problem)
+    with pytest.raises(ConfigError, match="precondition_below"):
+        consistency.solve(torch.zeros(3, 4, 5), 0.1)

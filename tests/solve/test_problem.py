@@ -3,10 +3,18 @@ import math
 import pytest
 import torch
 
-from medinr.errors import ConfigError, ShapeError
-from medinr.operators import Gaussian, Identity, ParallelBeam, birdcage_maps, cartesian_mask, undersampled_fourier
+from medinr.errors import IntensityError, ShapeError
+from medinr.operators import (
+    Gaussian,
+    Identity,
+    ParallelBeam,
+    Weighting,
+    birdcage_maps,
+    block_diagonal,
+    cartesian_mask,
+    undersampled_fourier,
+)
 from medinr.solve.problem import Problem
-from medinr.solve.stopping import HeldOutWatch, StoppingSettings
 
 SHAPE = (12, 10)
 
@@ -118,33 +126,40 @@ def test_a_small_fraction_still_holds_one_group_out_and_none_holds_none():
     assert not _lines().draw_held_out(0.0, _generator()).any()
 
 
-def test_watch_remembers_the_best_step_and_runs_out_of_patience():
-    watch = HeldOutWatch(StoppingSettings(patience=3, at_least=6))
-    values = [5.0, 4.0, 4.5, 3.0, 3.0, 3.5, 9.0, 1.0]
-    found = [(watch.update(step, value), watch.exhausted(step)) for step, value in enumerate(values)]
-    assert [better for better, _ in found] == [True, True, False, True, False, False, False, True]
-    assert [over for _, over in found] == [False] * 6 + [True, False]
-    assert (watch.best_step, watch.best_value) == (7, 1.0)
+@pytest.mark.parametrize("factor", [0.0, 1e-30])
+def test_a_measurement_that_says_nothing_of_the_image_is_refused(factor):
+    problem = _identity(operator=Weighting(torch.full(SHAPE, factor)))
+    with pytest.raises(IntensityError, match="Weighting takes every image to zero"):
+        problem.pixel_noise()
 
 
-def test_watch_never_ends_before_its_least_step():
-    watch = HeldOutWatch(StoppingSettings(patience=2, at_least=10))
-    watch.update(0, 1.0)
-    assert not any(watch.exhausted(step) for step in range(10))
-    assert watch.exhausted(10)
+@pytest.mark.parametrize("factor", [1.0, 400.0])
+def test_a_scale_of_zero_is_taken_from_the_data(factor):
+    """Through weights that differ from pixel to pixel: the brightness is that of the image, not of the data."""
+    weights = torch.linspace(0.5, 2.0, 120).reshape(SHAPE)
+    image = factor * torch.rand(SHAPE, generator=_generator())
+    problem = _identity(operator=Weighting(weights), data=weights * image, scale=0.0)
+    assert problem.scale == pytest.approx(float(torch.quantile(image, 0.99)), rel=0.02)
+    assert _identity(data=torch.zeros(SHAPE), scale=0.0).scale == 1.0
+    for wrong in (-1.0, math.nan):
+        with pytest.raises(IntensityError, match=f"positive, or 0 to take it from the data; got {wrong}"):
+            _identity(scale=wrong)
 
 
-@pytest.mark.parametrize("fraction", [-0.1, 0.5, 0.9])
-def test_held_out_fraction_must_leave_the_larger_part(fraction):
-    with pytest.raises(ConfigError, match=r"fraction from 0 to below 0\.5"):
-        StoppingSettings(held_out=fraction)
+def test_a_scale_from_the_data_is_that_of_a_complex_image_or_volume_too():
+    volume = torch.rand(6, 12, 10, generator=_generator())
+    operator = block_diagonal([Identity(SHAPE)] * 6)
+    found = Problem(volume, operator, Gaussian(0.1), (1.0,) * 3, scale=0.0)
+    assert found.scale == pytest.approx(float(torch.quantile(volume, 0.99)), rel=1e-3)
+    lines = undersampled_fourier((20, 8), list(range(20)))
+    image = torch.polar(torch.rand(20, 8, generator=_generator()), torch.rand(20, 8, generator=_generator(1)))
+    found = Problem(lines(image), lines, Gaussian(0.1), (1.0, 1.0), True, scale=0.0)
+    assert found.scale == pytest.approx(float(torch.quantile(image.abs(), 0.99)), rel=1e-3)
 
 
-def test_one_bad_look_ends_nothing():
-    watch = HeldOutWatch(StoppingSettings(patience=30, at_least=20))
-    watch.update(64, 1.0)
-    watch.update(128, 1.1)
-    assert watch.exhausted(128)
-    assert not watch.exhausted(128, interval=64)
-    assert not watch.exhausted(255, interval=64)
-    assert watch.exhausted(256, interval=64)
+def test_a_scale_from_the_data_of_a_large_volume_does_not_look_at_its_first_slices_alone(monkeypatch):
+    monkeypatch.setattr("medinr.solve.scale.MOST", 100)
+    volume = torch.rand(8, 12, 10, generator=_generator())
+    volume[:4] = 0
+    found = Problem(volume, Identity((8, 12, 10)), Gaussian(0.1), (1.0,) * 3, scale=0.0)
+    assert found.scale == pytest.approx(float(torch.quantile(volume, 0.99)), rel=0.05)

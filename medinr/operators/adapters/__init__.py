@@ -5,7 +5,7 @@ SciPy          `to_scipy`, `from_scipy`
 SigPy          `to_sigpy`, `from_sigpy`
 DeepInverse    `to_deepinv`, `from_deepinv`
 
-A library is imported when its adapter is called, never before. ``docs/operators.md`` shows each of them at work.
+A library is imported when its adapter is called, never before. ``docs/operators.md`` has an example of each.
 """
 
 from medinr.operators.adapters.callables import FromCallable, from_callable

@@ -1,4 +1,4 @@
-"""Tensors through code that knows NumPy arrays, and arrays through code that knows tensors."""
+"""Tensors in code for NumPy arrays, and arrays in code for tensors."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def each(function: Map, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Apply a function of one image to a batch ``(..., *shape)``, image by image."""
     leading = value.shape[: value.ndim - len(shape)]
     images = value.reshape(math.prod(leading), *shape)
-    # An empty batch still has to say what shape its images would have had.
+    # The result of an empty batch still needs the shape of its images.
     results = torch.stack([function(image) for image in (images if len(images) else value.new_zeros(1, *shape))])
     return results[: len(images)].reshape(*leading, *results.shape[1:])

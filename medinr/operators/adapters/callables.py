@@ -56,7 +56,7 @@ class FromCallable(LinearOperator):
         if torch.device(device) != self._device:
             raise ConfigError(
                 f"{self.name} was made of functions for {self._device}, whose own tensors medinr cannot move. "
-                f"Make it again of functions for {device}, with from_callable(..., device={str(device)!r})."
+                f"Make it again from functions for {device}, with from_callable(..., device={str(device)!r})."
             )
         return self
 
@@ -96,7 +96,7 @@ def from_callable(
         Linear, from a tensor ``(..., *domain.shape)`` to one ``(..., *range.shape)``, in the precision of its input.
     domain : Space or sequence of int
         A bare shape means ``Space(shape)``: real images stay real, complex ones stay complex. For a Fourier
-        transform say ``Space(shape, "complex")``.
+        transform use ``Space(shape, "complex")``.
     range : Space or sequence of int, optional
         Found by one application to zeros if not given.
     adjoint : callable, optional

@@ -77,7 +77,7 @@ class _Channels:
 def from_deepinv(
     physics: Any, shape: Sequence[int], complex_image: bool = False, derive_adjoint: bool = False
 ) -> LinearOperator:
-    """Make an operator of a linear physics of DeepInverse; its noise is left behind.
+    """Make an operator of a linear physics of DeepInverse, without its noise.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def from_deepinv(
         Whether the image's two channels, and the measurement's, are real and imaginary part.
     derive_adjoint : bool
         Whether to derive the adjoint from ``physics.A`` by automatic differentiation in place of
-        ``physics.A_adjoint``, which in `deepinv.physics.Tomography`, for one, knows float32 alone.
+        ``physics.A_adjoint``, which in `deepinv.physics.Tomography`, for example, is float32 only.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def from_deepinv(
     LibraryError
         Without DeepInverse.
     ShapeError
-        If something else than a linear physics with one tensor of measurements came.
+        If it is not a linear physics with one tensor of measurements.
     """
     deepinv = require("deepinv", "deepinv", "from_deepinv")
     if not isinstance(physics, deepinv.physics.LinearPhysics):

@@ -1,4 +1,4 @@
-"""An adjoint that nobody wrote down, from automatic differentiation."""
+"""Adjoints derived by automatic differentiation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def derived_adjoint(forward: Callable[[Tensor], Tensor], y: Tensor, domain: Spac
         result = forward(x)
         if not result.requires_grad:
             raise MedinrError(
-                f"torch cannot differentiate {name}, so its adjoint is not to be had that way "
+                f"torch cannot differentiate {name}, so its adjoint cannot be derived "
                 "(does it go through NumPy?). Give from_callable the adjoint, and differentiable=False."
             )
         (gradient,) = torch.autograd.grad(result, x, y, create_graph=again)

@@ -1,4 +1,4 @@
-"""Optional libraries: found when they are needed, and missed in words."""
+"""Optional libraries: imported when needed, with an error that names what to install."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def require(module: str, package: str, purpose: str) -> ModuleType:
     package : str
         What to install, as pip knows it.
     purpose : str
-        Who asks, for the message.
+        What needs it, for the message.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def require(module: str, package: str, purpose: str) -> ModuleType:
     Raises
     ------
     LibraryError
-        If it is not installed; an import error inside the library itself passes as it is.
+        If it is not installed; an import error inside the library itself is passed on.
     """
     try:
         return importlib.import_module(module)

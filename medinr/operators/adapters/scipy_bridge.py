@@ -129,7 +129,7 @@ class _FromScipy(LinearOperator):
             matrix.rmatmat(np.zeros((rows, 1), matrix.dtype))
         except (NotImplementedError, TypeError) as error:
             raise ConfigError(
-                "This SciPy operator does not know its adjoint. Make it with rmatvec=..., the conjugate transpose."
+                "This SciPy operator has no adjoint. Make it with rmatvec=..., the conjugate transpose."
             ) from error
         kind = "complex" if np.dtype(matrix.dtype).kind == "c" else "any"
         self.matrix, self.domain, self.range = matrix, Space(domain, kind), Space(range, kind)
@@ -152,7 +152,7 @@ class _FromScipy(LinearOperator):
 
     def _multiply(self, multiply: Any, value: Tensor, source: tuple[int, ...], target: tuple[int, ...]) -> Tensor:
         if value.is_complex() and self.domain.kind == "any":
-            # A matrix that calls itself real need not have been written for complex vectors.
+            # An operator with a real dtype need not accept complex vectors.
             parts = torch.view_as_real(value.resolve_conj()).movedim(-1, 0)
             return torch.complex(*self._multiply(multiply, parts, source, target).unbind(0))
         leading = value.shape[: value.ndim - len(source)]

@@ -50,7 +50,7 @@ def from_sigpy(linop: Any, kind: str = "complex") -> LinearOperator:
     linop : sigpy.linop.Linop
         On NumPy arrays; applied image by image.
     kind : {"complex", "real", "any"}
-        What it takes and gives, which SigPy does not say; most of its operators make everything complex.
+        What it takes and gives, which SigPy does not declare; most of its operators return complex arrays.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def from_sigpy(linop: Any, kind: str = "complex") -> LinearOperator:
     LibraryError
         Without SigPy.
     ShapeError
-        If something else than a SigPy operator came.
+        If it is not a SigPy operator.
     """
     sigpy = require("sigpy", "sigpy", "from_sigpy")
     if not isinstance(linop, sigpy.linop.Linop):

@@ -1,0 +1,1 @@
+"""Ways of measuring: one class each, in a file of its own."""

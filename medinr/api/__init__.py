@@ -1,0 +1,1 @@
+"""Reconstruction from arrays, without files: what `import medinr` offers under short names."""

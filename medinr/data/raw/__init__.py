@@ -1,0 +1,1 @@
+"""Preparation of raw data: recorded steps, coils, views, and the resulting measurement."""

@@ -1,0 +1,1 @@
+"""Figures of reconstructions, their convergence and their uncertainty."""

@@ -1,1 +1,0 @@
-"""Coordinates, networks, pretraining and checkpoints."""

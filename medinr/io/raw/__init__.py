@@ -1,0 +1,1 @@
+"""Raw data of scanners from files of several formats: k-space and sinograms."""

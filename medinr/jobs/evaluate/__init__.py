@@ -1,0 +1,1 @@
+"""Evaluation: from a manifest to a folder of results with cases, methods, scores, statistics and claims."""

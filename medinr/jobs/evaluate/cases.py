@@ -1,0 +1,197 @@
+"""Cases of an evaluation (task x scan x slice): measurements, simulated once, and references."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from medinr.acquisition.ways import acquisition_of
+from medinr.config import ReconstructConfig
+from medinr.config.protocol import NamedTask
+from medinr.errors import FileError
+from medinr.io.atomic import atomic_path, write_json
+from medinr.io.claims import wait_for_claim
+from medinr.io.manifest import Manifest, ManifestRow
+from medinr.io.measurement import write_measurement
+from medinr.io.nifti import write_nifti
+from medinr.io.raw.read import read_raw
+from medinr.io.scan import read_scan
+from medinr.jobs.evaluate.auxiliary_rows import auxiliary_rows
+from medinr.jobs.evaluate.results import Case
+from medinr.jobs.measure import measure_slices, open_measurement, taken_slices
+from medinr.jobs.reference import Reference
+from medinr.measurement import Measurement
+from medinr.volume import Volume
+
+#: Folder of intermediate results, from which an interrupted evaluation continues and tables and images are made.
+WORK = "work"
+
+
+def scan_name(row: ManifestRow) -> str:
+    """Return a scan's name in files and tables: pseudonym, session, contrast and the first digits of its hash."""
+    parts = [re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-.") for part in (row.subject, row.session, row.contrast)]
+    return "_".join([part for part in parts if part] + [row.sha256[:8]])
+
+
+def prepare_cases(
+    folder: Path, task: NamedTask, manifest: Manifest, row: ManifestRow, slices: int, seed: int
+) -> list[str]:
+    """Simulate and store the measurements of one scan for one task; existing ones are kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the evaluation.
+    task : NamedTask
+    manifest : Manifest
+    row : ManifestRow
+        One of its rows.
+    slices : int
+        At most, evenly spread over those that the manifest names.
+    seed : int
+        Of the evaluation; every slice of every scan has a seed derived from it.
+
+    Returns
+    -------
+    list of str
+        Names of the cases.
+    """
+    scan = scan_name(row)
+    wanted = {"slices": slices, "choice": row.slices, "seed": seed, "sha256": row.sha256}
+    others = auxiliary_rows(manifest, row, task.auxiliary) if task.auxiliary else ()
+    if task.auxiliary and not others:
+        return []
+    if others:
+        wanted["auxiliary"] = [other.sha256 for other in others]
+    listing = folder / WORK / f"{task.name}__{scan}.json"
+    with wait_for_claim(listing.with_suffix(".claim")):
+        if listing.exists():
+            found = json.loads(listing.read_text())
+            if found["wanted"] == wanted:
+                return list(found["cases"])
+        source = Source.open(task, manifest, row)
+        for path in auxiliary_paths(folder, task.name, scan):
+            path.unlink()
+        for position, other in enumerate(others):
+            read = read_scan(manifest.verify(other), modality=other.modality)
+            write_nifti(read, folder / WORK / f"{task.name}__{scan}__{position}.nii.gz", overwrite=True)
+        cases = []
+        for number in _spread(source.numbers, slices):
+            around = source.around(number, task.neighbours)
+            measurement, reference = source.measure(seeded(task.config, seed, row.sha256, number), around)
+            position = measurement.slice_numbers.index(number)
+            case = Case(
+                case=f"{task.name}__{scan}__{number:04d}",
+                task=task.name,
+                subject=row.subject,
+                session=row.session,
+                contrast=row.contrast,
+                slice=number,
+                series_description=", ".join([_described(row), *(f"with {_described(other)}" for other in others)]),
+                spacing=measurement.spacing,
+                unit=measurement.unit,
+                modality=measurement.modality,
+                peak=reference.peak,
+                sampling=acquisition_of(measurement).sampling(position),
+            )
+            write_measurement(measurement, folder / "measurements" / f"{case.case}.safetensors", overwrite=True)
+            save_tensors(
+                folder / WORK / f"{case.case}.safetensors", {"reference": reference.images[position]}, asdict(case)
+            )
+            cases.append(case.case)
+        write_json(listing, {"wanted": wanted, "cases": cases}, overwrite=True)
+    return cases
+
+
+def auxiliary_paths(folder: Path, task: str, scan: str) -> tuple[Path, ...]:
+    """Files of the auxiliary scans of a measured one, in their order."""
+    return tuple(sorted((folder / WORK).glob(f"{task}__{scan}__*.nii.gz")))
+
+
+def _described(row: ManifestRow) -> str:
+    return " ".join(part for part in (row.contrast or row.modality, row.session) if part)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A scan whose measurements are simulated, or raw data to be undersampled, and the slices to be used."""
+
+    row: ManifestRow
+    path: Path
+    sidecar: Path | None
+    scan: Volume | None
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def open(cls, task: NamedTask, manifest: Manifest, row: ManifestRow) -> Source:
+        """Read a row of a manifest; without slices where the scan does not suit the task."""
+        path, sidecar = manifest.verify(row), manifest.sidecar_of(row)
+        if task.real:
+            return cls(row, path, sidecar, None, row.slice_numbers(read_raw(path, sidecar=sidecar).slices))
+        scan, numbers = taken_slices(read_scan(path, modality=row.modality), task.config, row)
+        return cls(row, path, None, scan, numbers)
+
+    def around(self, number: int, neighbours: int) -> list[int]:
+        """A slice and at most so many neighbours on either side, up to the end of the scan or an empty slice."""
+        found = [number]
+        if self.scan is None:
+            return found
+        for step in (-1, 1):
+            for other in range(number + step, number + step * (neighbours + 1), step):
+                if not 0 <= other < self.scan.shape[0] or not np.abs(self.scan.array[other]).any():
+                    break
+                found.append(other)
+        return sorted(found)
+
+    def measure(self, config: ReconstructConfig, numbers: list[int]) -> tuple[Measurement, Reference]:
+        """Return the measurement of slices and their references."""
+        if self.scan is not None:
+            simulated: tuple[Measurement, Reference] = measure_slices(self.scan, config, numbers, self.row.path)
+            return simulated
+        measurement, reference = open_measurement(self.path, config, slices=numbers, sidecar=self.sidecar)
+        assert reference is not None, "a task on raw data undersamples them"
+        return measurement, reference
+
+
+def seeded(config: ReconstructConfig, seed: int, sha256: str, number: int) -> ReconstructConfig:
+    """Derive the seed of a slice: with one sampling pattern for all, results would depend on that pattern."""
+    text = f"{config.simulation.seed}/{seed}/{sha256}/{number}"
+    own = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1
+    return replace(config, simulation=replace(config.simulation, seed=own))
+
+
+def save_tensors(path: Path, images: dict[str, NDArray[np.float32]], facts: dict[str, Any]) -> None:
+    """Write images and facts in one file, atomically."""
+    with atomic_path(path, overwrite=True) as partial:
+        tensors = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
+        save_file(tensors, partial, metadata={"medinr": json.dumps(facts, sort_keys=True)})
+        partial.chmod(0o644)  # the library writes files that only their owner may read
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """Read the facts of a file of `save_tensors` (raises `FileError` when damaged)."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            facts: dict[str, Any] = json.loads((file.metadata() or {})["medinr"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise FileError(
+            f"{path} is damaged ({type(error).__name__}). Delete it and run the evaluation again."
+        ) from None
+    return facts
+
+
+def _spread(numbers: Sequence[int], count: int) -> list[int]:
+    if len(numbers) <= count + 1:
+        # Between one more than wanted, evenly spaced positions would round to the same slice twice.
+        return list(numbers[:count])
+    return [numbers[round(i)] for i in np.linspace(0, len(numbers) - 1, count + 2)[1:-1]]

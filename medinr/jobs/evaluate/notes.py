@@ -1,0 +1,103 @@
+"""Settings, versions and caveats of an evaluation, written to its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medinr.acquisition.ways import acquisition_class
+from medinr.config import EvaluateConfig
+from medinr.config.protocol import NamedTask
+from medinr.errors import OutputExistsError
+from medinr.jobs.evaluate.plan import Plan
+from medinr.jobs.evaluate.results import FORMAT, read_facts, write_facts
+from medinr.jobs.methods.registry import METHODS, unavailable
+from medinr.jobs.record import versions
+from medinr.models.model import RANDOM
+
+#: Caveats of simulated measurements, by modality.
+NOTES = {
+    "MR": "MR scans are magnitude images: undersampling simulated from them gives better images than a scanner's.",
+    "CT": "CT measurements are simulated from reconstructed slices by the projector that reconstructs them.",
+}
+
+#: Caveat of raw data.
+REAL = "The reference of raw data is the image of all of them, noise included: no method can be free of error."
+
+
+def note_settings(out: Path, config: EvaluateConfig, todo: Plan) -> None:
+    """Write ``evaluation.json``, or add to it.
+
+    Raises
+    ------
+    OutputExistsError
+        When the folder holds an evaluation with other settings.
+    """
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": asdict(config),
+        "versions": versions(),
+        "seed": config.seed,
+        "tasks": {name: _task_facts(task) for name, task in todo.tasks.items()},
+        "methods": {
+            method: {
+                "words": METHODS[method].words,
+                "settings": {
+                    name: METHODS[method].settings(todo.tasks[name].config)
+                    for name, chosen in todo.methods.items()
+                    if method in chosen
+                },
+            }
+            for method in METHODS
+            if any(method in chosen for chosen in todo.methods.values())
+        },
+        "notes": _notes(todo),
+    }
+    facts = json.loads(json.dumps(facts))
+    if (out / "evaluation.json").exists():
+        before = read_facts(out)
+        differs = [
+            name for name in facts["tasks"] if before["tasks"].get(name, facts["tasks"][name]) != facts["tasks"][name]
+        ]
+        if differs or before["seed"] != config.seed:
+            raise OutputExistsError(
+                f"{out} holds an evaluation with other settings ({', '.join(differs) or 'seed'}). "
+                "Choose another --out, or begin anew with --overwrite."
+            )
+        facts["tasks"] = before["tasks"] | facts["tasks"]
+        for name, method in facts["methods"].items():
+            method["settings"] = before["methods"].get(name, {"settings": {}})["settings"] | method["settings"]
+        facts["methods"] = before["methods"] | facts["methods"]
+        facts["notes"] = list(dict.fromkeys([*before["notes"], *facts["notes"]]))
+    write_facts(out, facts)
+
+
+def _task_facts(task: NamedTask) -> dict[str, Any]:
+    modality = acquisition_class(task.kind).modality
+    return {
+        "kind": task.kind,
+        "modality": modality,
+        "unit": "a.u." if modality == "MR" else "1/mm" if task.real else "HU",
+        "words": task.words,
+        "facts": asdict(task.config),
+    }
+
+
+def _notes(todo: Plan) -> list[str]:
+    used = [todo.tasks[name] for name in dict.fromkeys(name for name, _ in todo.scans)]
+    kinds = {acquisition_class(task.kind).modality for task in used if not task.real}
+    notes = [NOTES[modality] for modality in sorted(kinds, reverse=True)]
+    if any(task.real for task in used):
+        notes.append(REAL)
+    models = sorted({t.config.model for t in todo.tasks.values() if t.config.model != RANDOM})
+    if models:
+        names = ", ".join(Path(model).stem for model in models)
+        notes.append(
+            f"No evaluated scan or person is among those the models were trained on ({names}; by code and hash)."
+        )
+    missed = {name for task in todo.tasks.values() for name in unavailable(task)}
+    notes.extend(f"{name} was left out: the package {METHODS[name].needs} is not installed." for name in sorted(missed))
+    notes.append("Baselines' weights and iterations are those of the task's configuration, one for all scans.")
+    return notes

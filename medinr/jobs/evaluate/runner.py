@@ -1,0 +1,199 @@
+"""One job of an evaluation, a method on a case: run, timed, scored and stored; here or in a worker process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medinr.acquisition.base import Acquisition
+from medinr.acquisition.ways import acquisition_of
+from medinr.config.protocol import NamedTask
+from medinr.io.claims import claim
+from medinr.io.hashes import hash_file
+from medinr.io.manifest import Manifest, ManifestRow
+from medinr.io.measurement import read_measurement
+from medinr.jobs.evaluate.cases import WORK, auxiliary_paths, load_facts, prepare_cases, save_tensors
+from medinr.jobs.evaluate.results import Case, read_images
+from medinr.jobs.methods.input import MethodInput
+from medinr.jobs.methods.registry import METHODS
+from medinr.jobs.peak_memory import forget_peak, peak_since
+from medinr.metrics.image_quality import prepare, psnr, scores_of
+from medinr.models.checkpoint import find_model, load_model_for
+from medinr.models.model import RANDOM, Model
+from medinr.solve.problem import Problem
+
+#: Subfolder of what baselines learn beforehand.
+TRAINED = "trained"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A method to be run on a case."""
+
+    task: str
+    case: str
+    method: str
+
+    @property
+    def file(self) -> str:
+        """Name of its record, without ending."""
+        return f"{self.case}__{self.method}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """The outcome of a job; ``busy`` when another evaluation in this folder runs it."""
+
+    job: Job
+    busy: bool = False
+    fresh: bool = False
+    seconds: float = 0.0
+    psnr: float = math.nan
+
+
+class Runner:
+    """Runs jobs. The last problem and the models are kept, so that they are opened once for all methods of a case."""
+
+    def __init__(self, folder: Path, tasks: Mapping[str, NamedTask], seed: int, curves: bool) -> None:
+        self.folder, self.tasks, self.seed, self.curves = folder, tasks, seed, curves
+        self._models: dict[tuple[str, str], Model] = {}
+        self._last: tuple[str, Acquisition, int, Problem, np.ndarray[Any, Any], Case] | None = None
+
+    def prepare(self, task: str, manifest: Manifest, row: ManifestRow, slices: int) -> list[str]:
+        """Make the cases of a scan."""
+        cases: list[str] = prepare_cases(self.folder, self.tasks[task], manifest, row, slices, self.seed)
+        return cases
+
+    def fingerprint(self, task: NamedTask, method: str) -> str:
+        """Hash of everything a result depends on besides its measurement."""
+        settings = METHODS[method].settings(task.config)
+        if settings.get("model", RANDOM) != RANDOM:
+            settings["model_sha256"] = hash_file(find_model(settings["model"]))
+        text = json.dumps([method, settings, self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def run(self, job: Job) -> Done:
+        """Run a job unless its record exists, or another process runs it."""
+        path = self.folder / WORK / f"{job.file}.safetensors"
+        task = self.tasks[job.task]
+        task = replace(task, config=task.config.with_seed(task.config.seed + self.seed))
+        wanted = self.fingerprint(task, job.method)
+        if _is_done(path, wanted):
+            return Done(job)
+        with claim(path.with_suffix(".claim")) as claimed:
+            if not claimed:
+                return Done(job, busy=True)
+            if _is_done(path, wanted):
+                return Done(job)
+            acquisition, position, problem, reference, case = self._open(job.case)
+            prepared = prepare(reference, case.metric_modality)
+
+            def score(image: Tensor) -> float:
+                return psnr(prepare(acquisition.export(image), case.metric_modality), prepared, case.peak)
+
+            given = MethodInput(
+                acquisition,
+                position,
+                problem,
+                task.config,
+                self._opener(case.modality),
+                self.folder / WORK / TRAINED,
+                score if self.curves else None,
+                auxiliary_paths(self.folder, job.task, case.scan) if task.auxiliary else (),
+            )
+            forget_peak()
+            before = time.perf_counter()
+            outcome = METHODS[job.method].run(given)
+            seconds = time.perf_counter() - before if outcome.seconds is None else outcome.seconds
+            memory = peak_since()
+            image = acquisition.export(outcome.image)
+            scores = scores_of(image, reference, case.peak, case.metric_modality)
+            facts = {
+                "case": job.case,
+                "method": job.method,
+                "seed": self.seed,
+                "seconds": seconds,
+                "peak_memory_mb": memory,
+                "threads": torch.get_num_threads(),
+                "stopped_at": outcome.stopped_at,
+                "reason": outcome.reason,
+                "curve": outcome.curve,
+                "settings_hash": wanted,
+                "medinr_version": metadata.version("medinr"),
+                "scores": [asdict(one) for one in scores],
+            }
+            save_tensors(path, {"image": image}, facts)
+        return Done(job, fresh=True, seconds=seconds, psnr=scores[0].value)
+
+    def _open(self, name: str) -> tuple[Acquisition, int, Problem, np.ndarray[Any, Any], Case]:
+        if self._last is None or self._last[0] != name:
+            measurement = read_measurement(self.folder / "measurements" / f"{name}.safetensors")
+            path = self.folder / WORK / f"{name}.safetensors"
+            facts = load_facts(path)
+            case = Case(**facts | {"spacing": tuple(facts["spacing"])})
+            position = measurement.slice_numbers.index(case.slice)
+            acquisition = acquisition_of(measurement)
+            problem = acquisition.problem(position)
+            # Operators prepare data on their first use; that time should not count for the first method.
+            problem.adjoint(problem.predict(problem.adjoint(problem.data)))
+            self._last = name, acquisition, position, problem, read_images(path)["reference"], case
+        return self._last[1:]
+
+    def _opener(self, modality: str) -> Callable[[str], Model]:
+        def load(name: str) -> Model:
+            key = (name, modality)
+            if key not in self._models:
+                self._models[key] = load_model_for(name, modality)
+            return self._models[key]
+
+        return load
+
+
+def _is_done(path: Path, fingerprint: str) -> bool:
+    return path.exists() and load_facts(path)["settings_hash"] == fingerprint
+
+
+_runner: Runner | None = None
+
+
+def open_runner(folder: Path, tasks: Mapping[str, NamedTask], seed: int, curves: bool, threads: int) -> None:
+    """Set up a worker process: its threads, its runner, and a watch that ends it when its parent ends."""
+    global _runner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles the interrupt
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _runner = Runner(folder, tasks, seed, curves)
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def prepare_there(scan: tuple[str, Manifest, ManifestRow, int]) -> list[str]:
+    """`Runner.prepare` in a worker process."""
+    assert _runner is not None
+    return _runner.prepare(*scan)
+
+
+def run_there(job: Job) -> Done:
+    """`Runner.run` in a worker process."""
+    assert _runner is not None
+    return _runner.run(job)

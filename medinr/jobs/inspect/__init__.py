@@ -1,0 +1,1 @@
+"""Descriptions of files for `medinr inspect`."""

@@ -1,0 +1,124 @@
+"""What a reconstruction leaves in its folder: NIfTI, derived DICOM, maps, figures, convergence.csv, result.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medinr.config.schema import DEFAULT_METHOD
+from medinr.data.orient import restore_orientation
+from medinr.io.atomic import write_json
+from medinr.io.dicom.write import write_derived_series
+from medinr.io.nifti import write_nifti
+from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
+from medinr.jobs.reconstruct.context import ReconstructionJob
+from medinr.jobs.reconstruct.pictures import reconstruction_figures
+from medinr.jobs.reconstruct.uncertainty_maps import MAPS, uncertainty_summary, warnings_of
+from medinr.jobs.record import SliceRecord, versions, write_convergence
+from medinr.jobs.reference import Reference
+from medinr.measurement import Measurement
+from medinr.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What `medinr reconstruct` made, and where it lies.
+
+    Attributes
+    ----------
+    folder : Path
+    volume : Volume
+        The reconstruction, in the scan's units and orientation.
+    reference : Reference or None
+        The scan the measurement was simulated from, or the image of all raw data where some were left out.
+    records : tuple of SliceRecord
+    measurement : Measurement
+    warnings : tuple of str
+        Slices that look unlike the training scans, in words.
+    auxiliary : AuxiliaryScans or None
+        What became of the auxiliary scans, if any were given.
+    """
+
+    folder: Path
+    volume: Volume
+    reference: Reference | None
+    records: tuple[SliceRecord, ...]
+    measurement: Measurement
+    warnings: tuple[str, ...] = ()
+    auxiliary: AuxiliaryScans | None = None
+
+
+def write_result(
+    out: Path, job: ReconstructionJob, records: Sequence[SliceRecord], reference: Reference | None, seconds: float
+) -> Reconstruction:
+    """Write everything, ``result.json`` last: where it is, the rest is complete.
+
+    Parameters
+    ----------
+    out : Path
+        Folder; what is there is replaced.
+    job : ReconstructionJob
+    records : sequence of SliceRecord
+        Of all slices.
+    reference : Reference or None
+    seconds : float
+        Wall time of the whole reconstruction.
+    """
+    measurement, config, card = job.acquisition.measurement, job.config, job.model.card
+    volume = _volume("medinr", measurement, records, reference)
+    write_nifti(volume, out / "reconstruction.nii.gz", overwrite=True)
+    outputs = ["reconstruction.nii.gz", "convergence.csv"]
+    for name in MAPS:
+        if name in records[0].images:
+            write_nifti(_volume(name, measurement, records, reference), out / f"{name}.nii.gz", overwrite=True)
+            outputs.append(f"{name}.nii.gz")
+    summaries = [
+        uncertainty_summary(
+            measurement, record, None if reference is None else reference.images[position], job.model, config
+        )
+        for position, record in enumerate(records)
+    ]
+    warnings = warnings_of(summaries, measurement.slice_numbers)
+    if reference is not None and reference.scan.provenance.format == "dicom":
+        write_derived_series(
+            volume,
+            out / "dicom",
+            description=f"medinr {config.task}",
+            settings_summary=f"medinr {versions()['medinr']}, task {config.task}, model {config.model}",
+            overwrite=True,
+        )
+        outputs.append("dicom")
+    write_convergence(out / "convergence.csv", measurement.slice_numbers, records)
+    label = "medinr" if config.method.lower() == DEFAULT_METHOD else config.method
+    outputs += reconstruction_figures(out, job.acquisition, label, records, reference)
+    write_json(
+        out / "result.json",
+        {
+            "task": config.task,
+            "method": config.method,
+            "settings": asdict(config),
+            "measurement": {k: v for k, v in measurement.parameters.items() if k not in ("settings", "slices")},
+            "source_sha256": measurement.provenance.sha256,
+            "model": {"name": config.model, "subjects": list(card.subjects) if card else []},
+            "auxiliary_scans": None if job.auxiliary is None else job.auxiliary.facts,
+            "slices": [
+                {"slice": number} | record.summary() | summary
+                for number, record, summary in zip(measurement.slice_numbers, records, summaries, strict=True)
+            ],
+            "warnings": warnings,
+            "seconds": seconds,
+            "versions": versions(),
+            "outputs": sorted(outputs),
+        },
+        overwrite=True,
+    )
+    return Reconstruction(out, volume, reference, tuple(records), measurement, tuple(warnings), job.auxiliary)
+
+
+def _volume(name: str, measurement: Measurement, records: Sequence[SliceRecord], reference: Reference | None) -> Volume:
+    """One kind of image of all slices where they lie in the patient, in the voxel order of the scan if known."""
+    upright = measurement.volume(np.stack([record.images[name] for record in records]))
+    return upright if reference is None else restore_orientation(upright, reference.scan)

@@ -1,0 +1,142 @@
+"""Uncertainty and null space beside each image, and whether it is like the training scans."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medinr.config import ReconstructConfig
+from medinr.config.schema import DEFAULT_METHOD
+from medinr.errors import ConfigError, IntensityError
+from medinr.jobs.reconstruct.context import ReconstructionJob
+from medinr.jobs.record import SliceRecord
+from medinr.measurement import Measurement
+from medinr.metrics.image_quality import body_mask
+from medinr.models.model import Model
+from medinr.uncertainty.bootstrap import NORMAL_90, uncertainty
+from medinr.uncertainty.null_space import null_space_part
+from medinr.uncertainty.out_of_distribution import OutOfDistribution, out_of_distribution_score
+from medinr.units import attenuation_from_hu, hu_from_attenuation
+
+#: Names of the maps among a slice's images, and of their files.
+MAPS = ("uncertainty", "null_space")
+
+#: Methods whose plug-and-play reconstruction is repeated.
+REPEATED = (DEFAULT_METHOD, "inr")
+
+Image = NDArray[np.float32]
+
+
+def require_uncertainty(model: Model, config: ReconstructConfig) -> None:
+    """Refuse maps of uncertainty where the reconstruction cannot be repeated (raises `ConfigError`)."""
+    if not config.uncertainty.repeats:
+        return
+    if config.method.lower() not in REPEATED:
+        raise ConfigError(
+            f"Uncertainty is found by repeating plug-and-play; method {config.method} does without it. Choose --method "
+            f"{' or '.join(REPEATED)}, or leave --uncertainty out."
+        )
+    if model.prior is None:
+        raise ConfigError(
+            f"The model {config.model!r} has no denoiser, and uncertainty is found by repeating plug-and-play. "
+            "Choose a model with a denoiser (medinr models), or leave --uncertainty out."
+        )
+
+
+def uncertainty_maps(job: ReconstructionJob, position: int, image: Tensor) -> tuple[dict[str, Image], float]:
+    """Find the maps of a slice, in the unit of the exported image, and the seconds they took; none when not asked for.
+
+    ``uncertainty`` is a standard deviation. ``null_space`` is what of the exported image the measurement did not
+    decide: for complex images the part along the image's phase, so that image and part can be subtracted.
+    """
+    problem, config = job.problems[position], job.config
+    if job.model.prior is None or not config.uncertainty.repeats:
+        return {}, 0.0
+    started = time.perf_counter()
+    scaled = image / problem.scale
+    spread = uncertainty(problem, scaled, job.model.prior, config.plug_and_play, config.uncertainty, config.seed)
+    unseen = null_space_part(problem, image)
+    if unseen.is_complex():
+        unseen = (unseen * torch.polar(torch.ones_like(image.real), -image.angle())).real
+    # A difference of attenuations is one of Hounsfield units without the offset.
+    factor = hu_from_attenuation(1.0) - hu_from_attenuation(0.0) if job.acquisition.measurement.unit == "HU" else 1.0
+    maps = {
+        "uncertainty": (factor * problem.scale * spread).numpy().astype(np.float32),
+        "null_space": (factor * unseen).numpy().astype(np.float32),
+    }
+    return maps, time.perf_counter() - started
+
+
+def out_of_distribution(measurement: Measurement, image: Image, model: Model) -> OutOfDistribution | None:
+    """Compare an exported image with the training scans; None when the model's card does not know them."""
+    known = model.card.results.get("out_of_distribution_score") if model.card is not None else None
+    if model.prior is None or known is None:
+        return None
+    low, high = known
+    try:
+        return OutOfDistribution(out_of_distribution_score(_as_trained(measurement, image), model.prior), low, high)
+    except IntensityError:
+        return None
+
+
+def _as_trained(measurement: Measurement, image: Image) -> Tensor:
+    """Scale an image as training slices are: attenuation over water's, or magnitude over its 99th percentile."""
+    if measurement.unit == "HU":
+        water = attenuation_from_hu(0.0)
+        return torch.from_numpy(np.asarray(attenuation_from_hu(image) / water, np.float32)).clamp_min(0.0)
+    level = float(np.percentile(image, 99))
+    return torch.from_numpy(image / level if level > 0 else image)
+
+
+def uncertainty_summary(
+    measurement: Measurement, record: SliceRecord, reference: Image | None, model: Model, config: ReconstructConfig
+) -> dict[str, Any]:
+    """What result.json keeps of a slice: predicted beside actual error, out-of-distribution score."""
+    image = record.images["medinr"]
+    summary: dict[str, Any] = {}
+    seen = out_of_distribution(measurement, image, model)
+    if seen is not None:
+        summary["out_of_distribution"] = {
+            "score": round(seen.score, 4),
+            "training_scans": [round(seen.low, 4), round(seen.high, 4)],
+            "warning": seen.warning,
+        }
+    if "uncertainty" in record.images:
+        summary["uncertainty"] = _errors(record, reference, config.uncertainty.mean_error)
+    return summary
+
+
+def _errors(record: SliceRecord, reference: Image | None, mean_error: float) -> dict[str, float]:
+    image, spread, unseen = (record.images[name] for name in ("medinr", *MAPS))
+    body = _body(image)
+    found = {
+        "predicted_mean_error": mean_error * float(spread[body].mean()),
+        "null_space_share": float(np.linalg.norm(unseen[body])) / max(float(np.linalg.norm(image[body])), 1e-30),
+    }
+    if reference is not None:
+        error = np.abs(image - reference)[body]
+        found["actual_mean_error"] = float(error.mean())
+        found["covered_by_90_percent_interval"] = float((error <= NORMAL_90 * spread[body]).mean())
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+
+def _body(image: Image) -> NDArray[np.bool_]:
+    try:
+        return body_mask(image)
+    except IntensityError:
+        return np.ones(image.shape, dtype=np.bool_)
+
+
+def warnings_of(summaries: Sequence[dict[str, Any]], numbers: Sequence[int]) -> list[str]:
+    """Collect the warnings of all slices, with their numbers."""
+    return [
+        f"slice {number}: {summary['out_of_distribution']['warning']}"
+        for number, summary in zip(numbers, summaries, strict=True)
+        if summary.get("out_of_distribution", {}).get("warning")
+    ]

@@ -1,0 +1,1 @@
+"""Pretrained models: checkpoints, cards, and those that ship."""

@@ -1,0 +1,1 @@
+"""Computed tomography: parallel and fan beams, filtered backprojection, ordered subsets of views."""

@@ -1,0 +1,1 @@
+"""Magnetic resonance: Fourier transforms on and off the grid, sampling, coils and their sensitivities."""

@@ -1,0 +1,1 @@
+"""Noise models, and how noisy a scan is."""

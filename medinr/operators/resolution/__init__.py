@@ -1,0 +1,1 @@
+"""Resolution: blur, slice profiles, down-sampling, resampling from grid to grid."""

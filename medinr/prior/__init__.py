@@ -1,1 +1,0 @@
-"""What stays on during the fit: regularisers."""

@@ -1,0 +1,181 @@
+"""Data consistency: the image near a denoised one that explains the measurement best.
+
+    ``x <- argmin 1/2 |A x - y|^2_P + w / (2 s^2) |x - v|^2``
+
+with ``v`` the denoised image, ``s`` the noise level of the iteration and ``w`` the regularisation weight. It is linear
+and solved by conjugate gradients from ``v``; for noise that is not Gaussian the data term is its quadratic surrogate at
+the current image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from medinr.solve.krylov import cgls
+from medinr.solve.preconditioner import Preconditioner
+from medinr.solve.problem import Problem
+from medinr.workers import Workers
+
+
+class Consistency(Protocol):
+    """A data-consistency step of half-quadratic splitting, of a slice, a volume, or slices measured each on its own."""
+
+    def solve(self, denoised: Tensor, level: float) -> Tensor:
+        """Image that is consistent with the data, near a denoised one, at the noise level of the iteration."""
+
+    def start(self) -> Tensor:
+        """Image of zeros, of the right shape and kind."""
+
+    def at(self, image: Tensor) -> None:
+        """Go on from an image: surrogates of the noise are taken there next."""
+
+
+class DataConsistency:
+    """Data-consistency steps of one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    regularisation_weight : float
+        Weight of the denoised image.
+    cg_iterations : int
+        Of conjugate gradients, at most.
+    precondition_below : float
+        Noise level below which a `Preconditioner` is used; measured when first wanted.
+    fitted : Tensor of bool, shape of the data, optional
+        Measurements to use; all by default.
+    stands_for : float
+        Measurements that each of these stands for, where the problem is a part of another.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        regularisation_weight: float,
+        cg_iterations: int,
+        precondition_below: float = 0.0,
+        fitted: Tensor | None = None,
+        stands_for: float = 1.0,
+    ) -> None:
+        self.problem = problem
+        self._weight, self._cg_iterations, self._fitted = regularisation_weight, cg_iterations, fitted
+        self._below, self._stands_for = precondition_below, stands_for
+        self._preconditioner: Preconditioner | None = None
+        self._prediction: Tensor | None = problem.data
+
+    def start(self) -> Tensor:
+        """Image of zeros."""
+        return torch.zeros_like(self.problem.adjoint(self.problem.data))
+
+    def at(self, image: Tensor) -> None:
+        """Take the next surrogate of the noise at an image."""
+        self._prediction = self.problem.predict(image)
+
+    def forget(self) -> None:
+        """Take the next surrogate of the noise at the denoised image: another part of the data was explained since."""
+        self._prediction = None
+
+    def solve(self, denoised: Tensor, level: float) -> Tensor:
+        """Do one step.
+
+        Parameters
+        ----------
+        denoised : Tensor, shape of the image
+            ``v``, in solver units.
+        level : float
+            Noise level ``s`` of the iteration.
+
+        Returns
+        -------
+        Tensor, shape of the image
+        """
+        problem = self.problem
+        predicted = problem.predict(denoised)
+        before = predicted if self._prediction is None else self._prediction
+        target, precision = problem.noise.surrogate(before, problem.data)
+        weight = precision if self._stands_for == 1 else self._stands_for * precision
+        weight = weight if self._fitted is None else weight * self._fitted
+        preconditioner = self._measured_once(weight) if level < self._below else None
+        change, residual = cgls(
+            problem,
+            target - predicted,
+            self._cg_iterations,
+            weight=weight,
+            regularisation=self._weight / level**2,
+            preconditioner=preconditioner,
+        )
+        self._prediction = target - residual
+        return denoised + change
+
+    def _measured_once(self, weight: Tensor) -> Preconditioner:
+        if self._preconditioner is None:
+            # Later weights differ little, and with any of them the iterations lead to the same image.
+            self._preconditioner = Preconditioner.measured(self.problem, weight)
+        return self._preconditioner
+
+
+class SubsetConsistency:
+    """Ordered subsets (Hudson & Larkin, IEEE TMI 1994): other views of a projection in each step, all in the last ones.
+
+    Parameters
+    ----------
+    whole : DataConsistency
+        With all views.
+    parts : sequence of DataConsistency
+        With interleaved views each.
+    partial : int
+        Steps that use one of the parts.
+    """
+
+    def __init__(self, whole: DataConsistency, parts: Sequence[DataConsistency], partial: int) -> None:
+        self._whole, self._parts, self._partial = whole, parts, partial
+        self._done, self._previous = 0, whole
+
+    def start(self) -> Tensor:
+        """Image of zeros."""
+        return self._whole.start()
+
+    def at(self, image: Tensor) -> None:
+        """Take the next surrogate of the noise at an image."""
+        self._whole.at(image)
+
+    def solve(self, denoised: Tensor, level: float) -> Tensor:
+        """Do the next step."""
+        step = self._parts[self._done % len(self._parts)] if self._done < self._partial else self._whole
+        if step is not self._previous:
+            # A prediction of other views, or one from long ago, is of no use.
+            step.forget()
+        self._done, self._previous = self._done + 1, step
+        return step.solve(denoised, level)
+
+
+class SliceBySlice:
+    """Data consistency of slices that were measured each on its own, side by side.
+
+    Parameters
+    ----------
+    slices : sequence of DataConsistency
+        In the order in which the slices lie.
+    workers : Workers
+    """
+
+    def __init__(self, slices: Sequence[DataConsistency], workers: Workers) -> None:
+        self._slices, self._workers = slices, workers
+
+    def start(self) -> Tensor:
+        """Volume ``(z, y, x)`` of zeros."""
+        return torch.stack([part.start() for part in self._slices])
+
+    def at(self, image: Tensor) -> None:
+        """Take the next surrogates of the noise at the slices of a volume."""
+        for part, plane in zip(self._slices, image, strict=True):
+            part.at(plane)
+
+    def solve(self, denoised: Tensor, level: float) -> Tensor:
+        """Do one step of every slice; shape (z, y, x)."""
+        pairs = list(zip(self._slices, denoised, strict=True))
+        return torch.stack(self._workers.map(lambda pair: pair[0].solve(pair[1], level), pairs))

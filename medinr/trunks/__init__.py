@@ -1,1 +1,0 @@
-"""Pretrained trunks that ship with the package."""

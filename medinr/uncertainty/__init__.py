@@ -1,0 +1,1 @@
+"""Standard deviation, null space and out-of-distribution score of a reconstruction."""

@@ -1,0 +1,123 @@
+"""Maps of uncertainty and null space, and warnings, as `medinr reconstruct` leaves them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medinr.io.nifti import read_nifti
+from medinr.jobs.reconstruct.uncertainty_maps import MAPS
+from medinr.models.checkpoint import load_model, save_model
+from medinr.models.model import Model
+
+SWIFT = pytest.mark.usefixtures("without_figures")
+MAPPED = ("--uncertainty", "--set", "uncertainty.iterations=2")
+
+
+def _result(out: Path) -> dict:
+    return json.loads((out / "result.json").read_text())
+
+
+def _volume(out: Path, name: str) -> np.ndarray:
+    return read_nifti(out / f"{name}.nii.gz", modality="MR").array
+
+
+@SWIFT
+@pytest.mark.parametrize("method", ["plug-and-play", "inr"])
+@pytest.mark.parametrize("task", ["denoise", "superres", "kspace", "ct"])
+def test_maps_lie_beside_every_reconstruction_in_its_unit(reconstruct, tmp_path, task, method):
+    # After fewer iterations the tiny denoiser has added next to nothing that was not measured.
+    enough = () if method == "inr" else ("--set", "plug_and_play.iterations=8")
+    found = reconstruct(task, tmp_path, *MAPPED, *enough, slices="1:3", method=method)
+    assert found.code == 0
+    image = read_nifti(tmp_path / "reconstruction.nii.gz", modality="MR")
+    for name in MAPS:
+        other = read_nifti(tmp_path / f"{name}.nii.gz", modality="MR")
+        assert other.array.shape == image.array.shape
+        np.testing.assert_array_equal(other.affine, image.affine)
+        assert np.isfinite(other.array).all()
+    spread, unseen = (_volume(tmp_path, name) for name in MAPS)
+    assert (spread > 0).all()
+    # In tissue of 400 to 700, or 1000 HU above air: some, but less than the image itself.
+    assert 1 < spread.mean() < 500
+    if task == "denoise":
+        assert np.abs(unseen).max() < 1e-3
+    else:
+        assert 1 < np.abs(unseen).max() < 1500
+    result = _result(tmp_path)
+    assert {f"{name}.nii.gz" for name in MAPS} <= set(result["outputs"])
+    assert result["settings"]["uncertainty"]["repeats"] == 4
+    for facts in result["slices"]:
+        uncertainty = facts["uncertainty"]
+        assert uncertainty["predicted_mean_error"] > 0
+        assert uncertainty["actual_mean_error"] > 0
+        assert 0 <= uncertainty["covered_by_90_percent_interval"] <= 1
+        assert facts["seconds"]["uncertainty"] > 0
+
+
+@SWIFT
+def test_the_numbers_are_those_of_the_maps(reconstruct, scans, tmp_path):
+    assert reconstruct("kspace", tmp_path, *MAPPED).code == 0
+    reference = np.abs(read_nifti(scans["kspace"], modality="MR").select([1]).array)
+    error = np.abs(_volume(tmp_path, "reconstruction") - reference)
+    result = _result(tmp_path)
+    uncertainty, settings = result["slices"][0]["uncertainty"], result["settings"]["uncertainty"]
+    body = reference > 200
+    # The body as the reconstruction shows it and as it is differ in a few pixels.
+    assert uncertainty["actual_mean_error"] == pytest.approx(error[body].mean(), rel=0.3)
+    spread = _volume(tmp_path, "uncertainty")[body].mean()
+    assert uncertainty["predicted_mean_error"] == pytest.approx(settings["mean_error"] * spread, rel=0.3)
+
+
+def test_a_figure_shows_them(reconstruct, tmp_path):
+    assert reconstruct("denoise", tmp_path, *MAPPED).code == 0
+    assert (tmp_path / "uncertainty_0001.png").stat().st_size > 10_000
+    assert "uncertainty_0001.png" in _result(tmp_path)["outputs"]
+
+
+@SWIFT
+def test_without_being_asked_for_there_are_none(reconstruct, tmp_path):
+    assert reconstruct("denoise", tmp_path).code == 0
+    assert not any((tmp_path / f"{name}.nii.gz").exists() for name in MAPS)
+    assert "uncertainty" not in _result(tmp_path)["slices"][0]
+
+
+@SWIFT
+@pytest.mark.parametrize("method", ["plug-and-play", "inr"])
+def test_uncertainty_of_a_model_without_denoiser_is_refused(medinr, scans, tmp_path, method):
+    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--model", "random", "--method", method)
+    found = medinr(*command, "--out", tmp_path / "out", "--uncertainty")
+    assert found.code == 2
+    assert "has no denoiser, and uncertainty is found by repeating plug-and-play" in found.err
+
+
+@SWIFT
+def test_uncertainty_of_a_method_that_does_without_plug_and_play_is_refused(medinr, scans, models, tmp_path):
+    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--model", models["MR"], "--method", "TV")
+    found = medinr(*command, "--out", tmp_path / "out", "--uncertainty")
+    assert found.code == 2
+    assert "method TV does without it. Choose --method plug-and-play or inr" in found.err
+
+
+@SWIFT
+@pytest.mark.parametrize(("known", "words"), [((0.0, 1e-3), "unlike the scans"), ((1e-3, 1e3), "")])
+def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tmp_path, known, words):
+    tiny = load_model(models["MR"])
+    path = tmp_path / "known.safetensors"
+    card = replace(tiny.card, results={"out_of_distribution_score": list(known)})
+    save_model(path, Model.of(tiny.trunk, tiny.prior, card))
+    quick = ("--set", "plug_and_play.iterations=2", "--set", "total_variation.weight=0")
+    out = tmp_path / "out"
+    found = medinr(
+        "reconstruct", scans["denoise"], "--task", "denoise", "--model", path, "--slices", "1", "--out", out, *quick
+    )
+    assert found.code == 0
+    result = _result(out)
+    judged = result["slices"][0]["out_of_distribution"]
+    assert judged["training_scans"] == list(known)
+    assert judged["score"] > 0
+    assert words in judged["warning"]
+    assert len(result["warnings"]) == (1 if words else 0)
+    assert ("Warning: slice 1: This image looks unlike" in found.out.replace("\n", " ")) == bool(words)
