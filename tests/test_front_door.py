@@ -216,7 +216,14 @@ def test_what_does_not_go_together_is_explained(changes, error, words):
 
 def test_help_answers_at_once():
     """No torch and nothing else heavy is loaded for --help."""
-    code = "import sys\nfrom medinr.cli import main\ntry: main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    code = """
+import sys
+from medinr.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    print("torch" in sys.modules)
+"""
     assert _python(code).splitlines()[-1] == "False"
 
 

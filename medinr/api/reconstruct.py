@@ -104,8 +104,8 @@ def reconstruct(
     Returns
     -------
     Solution
-        ``image`` is a tensor, ``array`` the same as NumPy array: complex for k-space; attenuation in 1/mm for sinograms;
-        (y, x), or (slice, y, x) where data have slices.
+        ``image`` is a tensor, ``array`` the same as NumPy array: complex for k-space, attenuation in 1/mm for
+        sinograms; (y, x), or (slice, y, x) where data have slices.
 
     Raises
     ------

@@ -65,6 +65,9 @@ def task_config(values: Mapping[str, Any], where: str) -> ReconstructConfig:
             raise ConfigError(f"{where}: {error}") from error
         given["simulation"] = parse(kind.Simulation, _section(values, "simulation", where), f"{where}: simulation")
         given["baselines"] = _baselines(task, _section(values, "baselines", where), where)
+    if str(rest.get("method", "")).lower() == "medinr":
+        # What an evaluation calls the toolkit's own way.
+        rest["method"] = DEFAULT_METHOD
     method = str(rest.get("method", DEFAULT_METHOD)).lower()
     changes = _section(values, "network", where)
     given["network"] = network_settings(method, task if isinstance(task, str) else "", changes, where)

@@ -97,8 +97,10 @@ def _obstacle(problems: Sequence[Problem], prior: ImagePrior | None, settings: F
         return ShapeError("A joint fit wants one slice or more; got none.")
     first = problems[0]
     for number, problem in enumerate(problems):
-        same = all(abs(a - b) <= SAME_SPACING * b for a, b in zip(problem.spacing, first.spacing, strict=True))
-        if problem.shape != first.shape or not same:
+        same = problem.shape == first.shape and all(
+            abs(a - b) <= SAME_SPACING * b for a, b in zip(problem.spacing, first.spacing, strict=True)
+        )
+        if len(problem.shape) != 2 or not same:
             return ShapeError(
                 f"A joint fit wants slices on one grid: the first has {first.shape} pixels (y, x) of "
                 f"{first.spacing} mm, number {number} from 0 has {problem.shape} of {problem.spacing} mm. "

@@ -75,7 +75,7 @@ class NetworkFit:
         first = self.splits[0].problem
         device = first.data.device
         self.trunk = copy.deepcopy(trunk).to(device)
-        self.points = plane_coordinates(first.shape, first.spacing, length_scale).to(device)
+        self.points = plane_coordinates(first.slice_shape, first.spacing, length_scale).to(device)
         self._heads = [split.problem.heads for split in self.splits]
         drawn = random_head(trunk.width, sum(self._heads), trunk.settings.omega, generator)
         self.head = nn.Parameter(drawn.to(device))

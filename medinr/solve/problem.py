@@ -52,7 +52,7 @@ class Problem:
     noise: NoiseModel
     spacing: tuple[float, ...]
     complex_image: bool = False
-    scale: float = 1.0
+    scale: float = 0.0
     group_axis: int | None = None
     protected: tuple[int, ...] = ()
 
@@ -76,6 +76,23 @@ class Problem:
     def shape(self) -> tuple[int, ...]:
         """Pixels of the image along (y, x) or (z, y, x)."""
         return tuple(self.operator.domain.shape)
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """Pixels along (y, x), for what works on slices alone.
+
+        Raises
+        ------
+        ShapeError
+            When the image is a volume.
+        """
+        if len(self.shape) != 2:
+            raise ShapeError(
+                f"This is for slices (y, x); the problem's image is a volume of shape {self.shape}. Volumes are for "
+                "plug-and-play (medinr.solve.plug_and_play)."
+            )
+        y, x = self.shape
+        return y, x
 
     @property
     def heads(self) -> int:

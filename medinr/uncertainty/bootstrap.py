@@ -116,8 +116,7 @@ def uncertainty_parts(
         raise ConfigError("uncertainty.repeats is 0; the spread of an image needs 1 repeat or more, better 4.")
     generator = torch.Generator().manual_seed(seed)
     quick = replace(plug_and_play, iterations=min(plug_and_play.iterations, settings.iterations))
-    y, x = problem.shape
-    squared = torch.zeros((y, x), dtype=image.real.dtype, device=image.device)
+    squared = torch.zeros(problem.slice_shape, dtype=image.real.dtype, device=image.device)
     for repeat in range(settings.repeats):
         move = Move.draw(repeat, generator)
         again = replace(problem, data=problem.noise.sample(problem.predict(move(image)), generator))

@@ -8,7 +8,7 @@ import torch
 from benchmarks import operators
 from benchmarks.operator_libraries import Baseline
 from benchmarks.operator_rows import Row, rows
-from benchmarks.operators import benchmark_operators
+from benchmarks.operators import _number, benchmark_operators
 from medinr.errors import ConfigError, OutputExistsError
 
 SIZE = 32
@@ -62,7 +62,7 @@ def test_a_batch_too_slow_to_time_is_scaled_and_says_so(monkeypatch):
     slow = operators._entry(_row(Baseline(lambda x: 2 * x)), 100, 1.0)
     assert slow["methods"]["library"]["timed_on"] == operators.SAMPLE
     assert slow["methods"]["library"]["extra_bytes"] is None
-    assert operators._cell(slow["methods"]["library"], slow["inputs"]).startswith("~")
+    assert _number(slow["methods"]["library"], slow["inputs"]).startswith("~")
 
 
 def test_memory_of_a_call_is_what_it_takes_at_most():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medinr.acquisition.coarse_image import interpolate
-from medinr.errors import ConfigError
+from medinr.errors import ConfigError, ShapeError
 from medinr.network import phases
 from medinr.network.fit import fit
 from medinr.network.image_domain import ImageDomainSettings
@@ -182,7 +182,7 @@ def test_the_published_recipe_runs_all_its_steps(family):
 
 def test_noise_without_an_image_stops_early_and_is_not_learned(family):
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
-    problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0))
+    problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0), scale=1.0)
     settings = replace(MEASUREMENT_DOMAIN, steps=200, tv_weight=0.0)
     solution = fit(problem, family.trunk, family.length_scale, settings)
     last, stop = solution.steps[-1].step, solution.stopped_at
@@ -198,7 +198,7 @@ def test_noise_without_an_image_stops_early_and_is_not_learned(family):
 
 def test_noise_is_not_learned_as_an_image_either(family):
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
-    problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0))
+    problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0), scale=1.0)
     with pytest.raises(ConfigError, match="no denoiser prior"):
         fit(
             problem,
@@ -221,7 +221,7 @@ def test_where_nothing_can_be_held_out_all_steps_are_done(family):
 
 def test_without_held_out_measurements_noise_is_learned(family):
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
-    problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0))
+    problem = Problem(noise, Identity(SHAPE), Gaussian(1.0), (1.0, 1.0), scale=1.0)
     settings = replace(MEASUREMENT_DOMAIN, steps=200, tv_weight=0.0, stopping=StoppingSettings(held_out=0.0))
     solution = fit(problem, family.trunk, family.length_scale, settings)
     assert solution.reason == "all 200 steps were done"
@@ -314,3 +314,11 @@ def test_nothing_to_start_from_is_said_in_words(family):
 def test_nonsense_settings(settings, words):
     with pytest.raises(ConfigError, match=words):
         FitSettings(**settings)
+
+
+def test_volumes_are_refused_in_words(family):
+    volume = Problem(torch.rand(3, *SHAPE), Identity((3, *SHAPE)), Gaussian(0.1), (1.0, 1.0, 1.0))
+    with pytest.raises(
+        ShapeError, match=r"for slices \(y, x\); the problem's image is a volume of shape \(3, 32, 32\)"
+    ):
+        fit(volume, family.trunk, family.length_scale, IMAGE_DOMAIN, prior=family.prior)

@@ -113,7 +113,7 @@ def test_more_features_than_a_batch_and_rows_than_a_block(monkeypatch):
     torch.testing.assert_close(project_features(problem, features).values, whole)
 
     tall = _problem("identity", 1.0)
-    big = Problem(torch.rand(100, 90, dtype=torch.float64), Identity((100, 90)), tall.noise, (1.0, 1.0))
+    big = Problem(torch.rand(100, 90, dtype=torch.float64), Identity((100, 90)), tall.noise, (1.0, 1.0), scale=1.0)
     columns = _random(9000, 4, seed=2)
     matrix, right, _ = project_features(big, columns).normal_equations(big.data, torch.ones(100, 90))
     torch.testing.assert_close(matrix, columns.T @ columns)

@@ -37,7 +37,9 @@ def k_space(image: Tensor, seed: int = 3, scale: float = 1.0) -> Problem:
 
 def denoising(image: Tensor, seed: int = 3) -> Problem:
     noise = Gaussian(0.1)
-    return Problem(noise.sample(image, torch.Generator().manual_seed(seed)), Identity(image.shape), noise, (1.0, 1.0))
+    return Problem(
+        noise.sample(image, torch.Generator().manual_seed(seed)), Identity(image.shape), noise, (1.0, 1.0), scale=1.0
+    )
 
 
 def images(family) -> list[Tensor]:
@@ -176,6 +178,14 @@ def test_slices_of_other_grids_are_refused(family):
     assert fits_jointly([denoising(family.unseen), near], family.prior, SETTINGS)
 
 
+def test_volumes_are_refused_alone_and_among_slices(family):
+    volume = Problem(torch.rand(3, *SHAPE), Identity((3, *SHAPE)), Gaussian(0.1), (1.0, 1.0, 1.0))
+    for problems in ([volume, volume], [denoising(family.unseen), volume], [volume, denoising(family.unseen)]):
+        assert not fits_jointly(problems, family.prior, SETTINGS)
+        with pytest.raises(ShapeError, match="slice"):
+            fit_jointly(problems, family.trunk, family.length_scale, SETTINGS, prior=family.prior)
+
+
 @pytest.mark.parametrize(
     ("change", "with_prior", "words"),
     [
@@ -201,7 +211,7 @@ def test_an_auxiliary_scan_reaches_the_fit_of_one_slice_and_the_joint_fit(family
     operator, noise = undersampled_fourier(SHAPE, mask), Gaussian(0.01)
     centre = tuple(number for number, line in enumerate(mask.lines) if abs(line - 16) <= 2)
     data = noise.sample(operator(family.with_phase), torch.Generator().manual_seed(3))
-    problem = Problem(data, operator, noise, (1.0, 1.0), True, group_axis=-2, protected=centre)
+    problem = Problem(data, operator, noise, (1.0, 1.0), True, group_axis=-2, protected=centre, scale=1.0)
     settings = FitSettings(
         plug_and_play=PlugAndPlaySettings(iterations=20, regularisation_weight=0.1),
         image_domain=ImageDomainSettings(passes=6.0, batch=256),

@@ -29,11 +29,11 @@ def _problem(model, kind: str, sigma: float = 1e-3) -> Problem:
     image = (features @ head).T.reshape(2, *SHAPE)
     noise = Gaussian(sigma)
     if kind == "pixels":
-        return Problem(noise.sample(image[0], generator), Identity(SHAPE), noise, (1.0, 1.0))
+        return Problem(noise.sample(image[0], generator), Identity(SHAPE), noise, (1.0, 1.0), scale=1.0)
     mask = cartesian_mask(SHAPE[0], acceleration=2, centre_fraction=0.1, kind="random", seed=1)
     operator = undersampled_fourier(SHAPE, mask)
     data = noise.sample(operator(torch.complex(image[0], image[1])), generator)
-    return Problem(data, operator, noise, (1.0, 1.0), complex_image=True, group_axis=-2)
+    return Problem(data, operator, noise, (1.0, 1.0), complex_image=True, group_axis=-2, scale=1.0)
 
 
 @pytest.fixture(scope="module")

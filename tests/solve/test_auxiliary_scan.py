@@ -23,7 +23,7 @@ def k_space(image: Tensor, sigma: float = 0.01) -> Problem:
     centre = tuple(number for number, line in enumerate(mask.lines) if abs(line - 16) <= 2)
     noise = Gaussian(sigma)
     data = noise.sample(operator(image), torch.Generator().manual_seed(3))
-    return Problem(data, operator, noise, (1.0, 1.0), True, group_axis=-2, protected=centre)
+    return Problem(data, operator, noise, (1.0, 1.0), True, group_axis=-2, protected=centre, scale=1.0)
 
 
 def other_contrast(image: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def test_it_ends_when_its_gradient_has_gone(dense) -> None:
 
 def test_where_all_is_measured_equally_well_one_iteration_is_enough() -> None:
     operator = Counted((torch.rand(9, 7, generator=seeded()) < 0.6).float())
-    problem = Problem(torch.rand(9, 7, generator=seeded(1)), operator, Gaussian(0.1), (1.0, 1.0))
+    problem = Problem(torch.rand(9, 7, generator=seeded(1)), operator, Gaussian(0.1), (1.0, 1.0), scale=1.0)
     weight = torch.full((9, 7), 100.0)
     change, _ = cgls(problem, problem.data, 6, weight=weight, regularisation=3.0)
     assert operator.count == 1

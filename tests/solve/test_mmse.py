@@ -97,7 +97,7 @@ def test_plug_and_play_without_iterations_is_that_evaluation(family):
 
 def test_other_measurements_are_refused(family):
     operator = undersampled_fourier((32, 32), cartesian_mask(32, 2.0, 0.1, "equispaced", seed=0))
-    k_space = Problem(operator(family.with_phase), operator, Gaussian(SIGMA), (1.0, 1.0), True)
+    k_space = Problem(operator(family.with_phase), operator, Gaussian(SIGMA), (1.0, 1.0), True, scale=1.0)
     with pytest.raises(ConfigError, match=r"plug_and_play\.iterations=40"):
         mmse_denoise(k_space, family.prior)
     counts = measured(100 * family.unseen + 1, Poisson())

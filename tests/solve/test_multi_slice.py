@@ -43,7 +43,7 @@ def k_space(body: Tensor, own_lines: bool) -> list[Problem]:
 
 def noisy(body: Tensor, noise: Gaussian | Rician) -> list[Problem]:
     draws = [noise.sample(image, torch.Generator().manual_seed(number)) for number, image in enumerate(body)]
-    return [Problem(data, Identity((SIZE, SIZE)), noise, (1.0, 1.0)) for data in draws]
+    return [Problem(data, Identity((SIZE, SIZE)), noise, (1.0, 1.0), scale=1.0) for data in draws]
 
 
 def solve(problems: list[Problem], prior: DenoiserPrior, settings: PlugAndPlaySettings = SETTINGS) -> Tensor:
@@ -162,3 +162,9 @@ def test_slices_that_cannot_be_reconstructed_jointly_are_refused(family, body):
         MultiSlice(problems, [family.prior], family.prior, SETTINGS)
     with pytest.raises(ConfigError, match="Only a measured image"):
         MultiSlice(problems, [family.prior] * SLICES, family.prior, ONCE)
+
+
+def test_volumes_are_refused_in_words(family):
+    volume = Problem(torch.rand(3, 8, 8), Identity((3, 8, 8)), Gaussian(0.1), (1.0, 1.0, 1.0))
+    with pytest.raises(ShapeError, match="slices"):
+        MultiSlice([volume] * 4, [family.prior] * 4, family.prior, SETTINGS)

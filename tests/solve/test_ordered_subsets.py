@@ -70,7 +70,7 @@ def test_parts_are_interleaved_and_together_the_whole(kind):
 def test_few_views_and_what_is_no_projection_stay_whole():
     assert scan(19).in_subsets(10) == []
     assert len(scan(20).in_subsets(10)) == 2
-    plain = Problem(torch.ones(40, 4), Identity((40, 4)), Gaussian(0.1), (1.0, 1.0))
+    plain = Problem(torch.ones(40, 4), Identity((40, 4)), Gaussian(0.1), (1.0, 1.0), scale=1.0)
     assert plain.in_subsets(5) == []
     settings = PlugAndPlaySettings(iterations=9, views_per_iteration=10)
     assert isinstance(settings.consistency_by_views(scan(19)), DataConsistency)

@@ -89,7 +89,7 @@ def test_the_denoiser_is_evaluated_only_when_its_answer_is_used(dense) -> None:
 def test_the_surrogate_of_other_noise_is_renewed_at_the_current_image(start: bool) -> None:
     noise = Rician(0.2)
     reference = torch.rand(9, 7, generator=seeded(), dtype=torch.float64)
-    problem = Problem(noise.sample(reference, seeded(1)), Identity((9, 7)), noise, (1.0, 1.0))
+    problem = Problem(noise.sample(reference, seeded(1)), Identity((9, 7)), noise, (1.0, 1.0), scale=1.0)
     settings = PlugAndPlaySettings(iterations=5, sigma_start=0.5)
     first = 0.1 * torch.rand(9, 7, generator=seeded(2), dtype=torch.float64) if start else None
     found = plug_and_play(problem, HalvingPrior(), settings, start=first)
@@ -110,13 +110,13 @@ def test_pixel_noise_of_undersampled_k_space_is_that_of_its_samples() -> None:
     mask = cartesian_mask(32, 4.0, 0.1, "random", seed=0)
     operator = undersampled_fourier((32, 24), mask)
     data = torch.zeros(operator.range.shape, dtype=torch.complex64)
-    problem = Problem(data, operator, Gaussian(0.01), (1.0, 1.0), complex_image=True)
+    problem = Problem(data, operator, Gaussian(0.01), (1.0, 1.0), complex_image=True, scale=1.0)
     assert problem.pixel_noise() == pytest.approx(0.01, rel=1e-5)
 
 
 def test_data_consistency_weighs_denoised_image_and_measurement_by_their_variances() -> None:
     data = torch.rand(9, 7, generator=seeded())
-    problem = Problem(data, Identity((9, 7)), Gaussian(0.1), (1.0, 1.0))
+    problem = Problem(data, Identity((9, 7)), Gaussian(0.1), (1.0, 1.0), scale=1.0)
     settings = PlugAndPlaySettings(iterations=1, sigma_start=0.2, sigma_end_factor=2.0, regularisation_weight=1.0)
     image = plug_and_play(problem, ZeroPrior(), settings)
     torch.testing.assert_close(image, data * (1 / 0.1**2) / (1 / 0.1**2 + 1 / 0.2**2))
@@ -124,19 +124,19 @@ def test_data_consistency_weighs_denoised_image_and_measurement_by_their_varianc
 
 def test_measurements_not_to_be_used_have_no_say() -> None:
     data = torch.rand(9, 7, generator=seeded())
-    problem = Problem(data, Identity((9, 7)), Gaussian(0.1), (1.0, 1.0))
+    problem = Problem(data, Identity((9, 7)), Gaussian(0.1), (1.0, 1.0), scale=1.0)
     fitted = torch.rand(9, 7, generator=seeded(1)) < 0.5
     settings = PlugAndPlaySettings(iterations=4)
     image = plug_and_play(problem, ZeroPrior(), settings, fitted=fitted)
     assert image[~fitted].abs().max() == 0
-    other = Problem(torch.where(fitted, data, 99.0), Identity((9, 7)), Gaussian(0.1), (1.0, 1.0))
+    other = Problem(torch.where(fitted, data, 99.0), Identity((9, 7)), Gaussian(0.1), (1.0, 1.0), scale=1.0)
     torch.testing.assert_close(plug_and_play(other, ZeroPrior(), settings, fitted=fitted), image)
 
 
 def test_unmeasured_pixels_come_from_the_denoiser_and_measured_ones_from_both() -> None:
     reference = torch.rand(9, 7, generator=seeded())
     weights = (torch.rand(9, 7, generator=seeded(2)) < 0.6).float()
-    problem = Problem(weights * reference, Weighting(weights), Gaussian(0.05), (1.0, 1.0))
+    problem = Problem(weights * reference, Weighting(weights), Gaussian(0.05), (1.0, 1.0), scale=1.0)
     image = plug_and_play(problem, ReferencePrior(reference), PlugAndPlaySettings(iterations=5))
     torch.testing.assert_close(image, reference, rtol=1e-4, atol=1e-4)
 

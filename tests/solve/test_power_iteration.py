@@ -97,7 +97,7 @@ def test_the_noise_of_projections_is_that_of_their_best_measured_component(dense
 
 
 def test_weights_of_the_noise_count():
-    plain = Problem(torch.zeros(3, 3), Weighting(torch.ones(3, 3)), Gaussian(0.2), (1.0, 1.0))
-    stronger = Problem(torch.zeros(3, 3), Weighting(4 * torch.ones(3, 3)), Gaussian(0.2), (1.0, 1.0))
+    plain = Problem(torch.zeros(3, 3), Weighting(torch.ones(3, 3)), Gaussian(0.2), (1.0, 1.0), scale=1.0)
+    stronger = Problem(torch.zeros(3, 3), Weighting(4 * torch.ones(3, 3)), Gaussian(0.2), (1.0, 1.0), scale=1.0)
     assert plain.pixel_noise() == pytest.approx(4 * stronger.pixel_noise(), rel=1e-6)
     assert plain.pixel_noise() == pytest.approx(0.2, rel=1e-6)

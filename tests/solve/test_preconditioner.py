@@ -79,7 +79,7 @@ def test_pixels_that_no_ray_meets_do_no_harm(monkeypatch: pytest.MonkeyPatch):
     """Three elements in the middle of the detector see a third of the image."""
     monkeypatch.setattr("medinr.solve.krylov.TOLERANCE", 1e-6)
     operator = ParallelBeam((16, 16), (1.0, 1.0), [0.0, 0.7, 1.6], detector_count=3)
-    problem = Problem(torch.ones(operator.range.shape), operator, Gaussian(0.1), (1.0, 1.0))
+    problem = Problem(torch.ones(operator.range.shape), operator, Gaussian(0.1), (1.0, 1.0), scale=1.0)
     found = Preconditioner.measured(problem, weights_of(problem))
     change, _ = cgls(problem, problem.data, 30, weight=weights_of(problem), regularisation=1.0, preconditioner=found)
     assert torch.isfinite(change).all()
@@ -112,13 +112,15 @@ def test_data_consistency_measures_it_once_and_only_where_levels_are_low(monkeyp
 
 
 def test_complex_problems_are_refused():
-    problem = Problem(torch.ones(4, 4, dtype=torch.complex64), Identity((4, 4)), Gaussian(0.1), (1.0, 1.0), True)
+    problem = Problem(
+        torch.ones(4, 4, dtype=torch.complex64), Identity((4, 4)), Gaussian(0.1), (1.0, 1.0), True, scale=1.0
+    )
     with pytest.raises(ConfigError, match=r"plug_and_play\.precondition_below is for real .* Set it to 0"):
         Preconditioner.measured(problem, torch.ones(4, 4))
 
 
 def test_volumes_are_refused_in_words():
-    problem = Problem(torch.ones(3, 4, 5), Identity((3, 4, 5)), Gaussian(0.1), (1.0, 1.0, 1.0))
+    problem = Problem(torch.ones(3, 4, 5), Identity((3, 4, 5)), Gaussian(0.1), (1.0, 1.0, 1.0), scale=1.0)
     consistency = PlugAndPlaySettings(precondition_below=1.0).consistency(problem)
     with pytest.raises(ConfigError, match="precondition_below"):
         consistency.solve(torch.zeros(3, 4, 5), 0.1)

@@ -72,10 +72,42 @@ def test_adjoint_belongs_to_predict(complex_image):
 
 
 def test_pixel_noise_is_the_noise_itself_where_pixels_are_measured():
-    assert _identity().pixel_noise() == pytest.approx(0.1, rel=1e-6)
+    assert _identity(scale=1.0).pixel_noise() == pytest.approx(0.1, rel=1e-6)
     assert _identity(scale=4.0).pixel_noise() == pytest.approx(0.025, rel=1e-6)
     # Of half the lines: at best that of a measured line, at worst as if its information were spread evenly.
     assert 0.999 * 0.05 < _lines().pixel_noise() < 1.2 * 0.05 * math.sqrt(2)
+
+
+@pytest.mark.parametrize("factor", [1.0, 100.0, 1e-5])
+def test_the_scale_comes_from_the_data_unless_given(factor):
+    image = torch.rand(20, 8, generator=_generator()) + 0j
+    operator = undersampled_fourier((20, 8), cartesian_mask(20, 2, 0.2), birdcage_maps((20, 8), 3))
+    given = {"operator": operator, "noise": Gaussian(0.1 * factor), "complex_image": True}
+    problem = _identity(data=factor * operator(image), **given)
+    assert problem.scale / factor == pytest.approx(_identity(data=operator(image), **given).scale, rel=1e-5)
+    # About as bright as the image: a third of its energy was not measured.
+    assert 0.5 < problem.scale / factor < 1.5
+    assert _identity(data=factor * operator(image), scale=7.0, **given).scale == 7.0
+    assert _identity(data=torch.zeros(SHAPE)).scale == 1.0
+    assert _identity(data=factor * torch.rand(SHAPE, generator=_generator())).scale == pytest.approx(factor, rel=0.05)
+    with pytest.raises(IntensityError, match=r"positive, or 0 to take it from the data; got -1\.0"):
+        _identity(scale=-1.0)
+
+
+def test_a_measurement_that_says_nothing_is_refused():
+    nothing = _identity(operator=0 * Identity(SHAPE))
+    with pytest.raises(IntensityError, match="says nothing of the image"):
+        nothing.pixel_noise()
+
+
+def test_what_is_for_slices_says_so():
+    volume = _identity(data=torch.rand(3, *SHAPE), operator=Identity((3, *SHAPE)), spacing=(2.0, 1.0, 1.0))
+    with pytest.raises(
+        ShapeError, match=r"the problem's image is a volume of shape \(3, 12, 10\)"
+    ):
+        _ = volume.slice_shape
+    with pytest.raises(ShapeError, match="as many spacings"):
+        _identity(spacing=(1.0, 1.0, 1.0))
 
 
 def test_pixels_are_held_out_one_by_one():
@@ -101,7 +133,7 @@ def test_lines_are_held_out_whole_and_over_all_coils():
 
 def test_angles_are_held_out_whole():
     operator = ParallelBeam(SHAPE, (1.0, 1.0), torch.arange(12) * 0.2, 17)
-    problem = Problem(torch.zeros(12, 17), operator, Gaussian(0.1), (1.0, 1.0), group_axis=-2)
+    problem = Problem(torch.zeros(12, 17), operator, Gaussian(0.1), (1.0, 1.0), group_axis=-2, scale=1.0)
     held = problem.draw_held_out(0.25, _generator())
     assert int(held.all(dim=1).sum()) == 3
     assert int(held.sum()) == 3 * 17

@@ -188,7 +188,7 @@ def test_auxiliary_scans_are_for_slices(family, body):
 )
 def test_images_are_slices_or_volumes_with_a_spacing_for_each_axis(shape, spacing):
     with pytest.raises(ShapeError, match=r"\(y, x\) or \(z, y, x\), with as many spacings"):
-        Problem(torch.zeros(shape), Identity(shape), Gaussian(0.1), spacing)
+        Problem(torch.zeros(shape), Identity(shape), Gaussian(0.1), spacing, scale=1.0)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -91,7 +91,7 @@ def test_of_thick_slices_it_is_what_changes_within_them():
     operator = SliceProfile((6, 3, 4), 1.0, 2.0, profile="rect")
     data = torch.zeros(operator.range.shape, dtype=torch.float64)
     x = torch.randn(6, 3, 4, generator=seeded(), dtype=torch.float64)
-    unseen = null_space_part(Problem(data, operator, Gaussian(0.3), (1.0,) * 3), x, tolerance=1e-9)
+    unseen = null_space_part(Problem(data, operator, Gaussian(0.3), (1.0,) * 3, scale=1.0), x, tolerance=1e-9)
     means = x.reshape(3, 2, 3, 4).mean(1).repeat_interleave(2, dim=0)
     torch.testing.assert_close(unseen, x - means, rtol=0, atol=1e-6)
 

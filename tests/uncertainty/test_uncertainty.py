@@ -40,7 +40,7 @@ def lines(image: torch.Tensor, sigma: float = 0.005, seed: int = 1) -> Problem:
     with_phase = torch.polar(image, 0.5 * x + 0.3 * y)
     operator = undersampled_fourier(image.shape, cartesian_mask(image.shape[0], 2.5, 0.15, "variable", 0))
     noise = Gaussian(sigma)
-    return Problem(noise.sample(operator(with_phase), seeded(seed)), operator, noise, (1.0, 1.0), True)
+    return Problem(noise.sample(operator(with_phase), seeded(seed)), operator, noise, (1.0, 1.0), True, scale=1.0)
 
 
 @pytest.mark.parametrize("repeat", range(4))
@@ -62,7 +62,7 @@ def test_cycles_of_phase_shift_k_space_by_whole_lines():
 def test_of_plain_noise_it_is_the_noise():
     sigma = 0.1
     data = 1 + sigma * torch.randn(48, 48, generator=seeded())
-    problem = Problem(data, Identity((48, 48)), Gaussian(sigma), (1.0, 1.0))
+    problem = Problem(data, Identity((48, 48)), Gaussian(sigma), (1.0, 1.0), scale=1.0)
     found = uncertainty_parts(problem, data, IdlePrior(), PLUG_AND_PLAY, replace(SETTINGS, repeats=8))
     # 8 x 48 x 48 draws: 1 % and a little for the edges.
     assert found.spread.mean().sqrt() == pytest.approx(sigma, rel=0.04)
@@ -151,6 +151,9 @@ def test_calibration_finds_the_weights_that_made_the_errors():
 def test_refusals_say_what_to_do(family):
     with pytest.raises(ConfigError, match=r"repeats is 0.*better 4"):
         uncertainty(lines(family.unseen), family.unseen, family.prior, PLUG_AND_PLAY, UncertaintySettings())
+    volume = Problem(torch.rand(3, 8, 8), Identity((3, 8, 8)), Gaussian(0.1), (1.0, 1.0, 1.0))
+    with pytest.raises(ShapeError, match=r"for slices \(y, x\); the problem's image is a volume"):
+        uncertainty(volume, volume.data, family.prior, PLUG_AND_PLAY, SETTINGS)
     for wrong in ({"repeats": -1}, {"iterations": 0}, {"weights": (-1.0, 0.5, 0.3)}, {"weights": (0.0, 0.0, 0.0)}):
         with pytest.raises(ConfigError, match="uncertainty wants"):
             UncertaintySettings(**wrong)

@@ -129,7 +129,7 @@ def task_unet(config: ReconstructConfig, folder: Path) -> nn.Module:
 
 
 def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
-    """Direct image and reference of every training slice, measured `DRAWS` times, magnitude or attenuation of order one.
+    """Direct image and reference of every training slice, measured `DRAWS` times, all of order one.
 
     The same slices that the task's own trunk may learn from, each in its own grid.
 
@@ -156,8 +156,9 @@ def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
                 pairs.append((network_input(direct, problem.scale), target))
     if not pairs:
         raise ConfigError(
-            f"No training scan of {config.baselines.training} can be measured as the task asks (its slices are too thick to "
-            "be cut across). Choose another manifest: baselines.training in the task's configuration, or leave the U-Net out."
+            f"No training scan of {config.baselines.training} can be measured as the task asks (its slices are too "
+            "thick to be cut across). Choose another manifest (baselines.training in the task's configuration), or "
+            "leave the U-Net out."
         )
     return pairs
 

@@ -31,8 +31,9 @@ from medinr.workers import Workers
 #: Slices that are reconstructed beforehand, to register to and to judge by; of a scan of fewer, some several times.
 TRIAL_SLICES = 4
 
-#: Auxiliary scans are used when with them held-out measurements are predicted better by this much. What is reconstructed
-#: from a part profits more than what has all: another person's scan gained up to 0.35 dB so, and was no help after all.
+#: Auxiliary scans are used when with them held-out measurements are predicted better by this much. What is
+#: reconstructed from a part profits more than what has all: another person's scan gained up to 0.35 dB so, and was no
+#: help after all.
 LEAST_GAIN_DB = 0.75
 
 #: Where every one of the first trials gains more than this, or none gains at all, no further ones are made.

@@ -74,7 +74,7 @@ def require_denoiser(model: Model, config: ReconstructConfig) -> DenoiserPrior:
     """Give a model's denoiser (raises `ConfigError` when it has none)."""
     if model.prior is None:
         raise ConfigError(
-            f"The model {config.model!r} has no denoiser, and {config.method} needs one. Choose a model with a denoiser "
+            f"The model {config.model!r} has no denoiser, and {config.method} needs one. Choose a model with one "
             "(medinr models), or fit a network to the measurement alone: --method inr "
             "--set network.image_domain.passes=0 --set network.steps=100 --set network.tv_weight=3"
         )
