@@ -102,9 +102,7 @@ def test_a_measurement_that_says_nothing_is_refused():
 
 def test_what_is_for_slices_says_so():
     volume = _identity(data=torch.rand(3, *SHAPE), operator=Identity((3, *SHAPE)), spacing=(2.0, 1.0, 1.0))
-    with pytest.raises(
-        ShapeError, match=r"the problem's image is a volume of shape \(3, 12, 10\)"
-    ):
+    with pytest.raises(ShapeError, match=r"the problem's image is a volume of shape \(3, 12, 10\)"):
         _ = volume.slice_shape
     with pytest.raises(ShapeError, match="as many spacings"):
         _identity(spacing=(1.0, 1.0, 1.0))
