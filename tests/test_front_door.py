@@ -180,6 +180,16 @@ def test_a_measurement_of_a_scan_goes_in_as_it_is(model):
     assert np.array_equal(found.affine, measurement.affine)
 
 
+def test_a_scan_is_denoised_as_it_is(image, model):
+    noisy = (image + 0.05 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(4))).abs().numpy()
+    scan = mi.Volume(noisy, np.diag([-1.0, -1.0, 3.0, 1.0]), "MR")
+    found = mi.reconstruct(scan, model=model)
+    assert np.array_equal(found.affine, scan.affine)
+    assert torch.equal(found.image, mi.reconstruct(noisy, spacing=(3.0, 1.0, 1.0), model=model).image)
+    with pytest.raises(ConfigError, match="modality CT cannot be denoised"):
+        mi.reconstruct(mi.Volume(noisy, np.eye(4), "CT"))
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [

@@ -28,11 +28,11 @@ from medinr.models.model import Model
 from medinr.operators import LinearOperator, NoiseModel
 from medinr.raw import RawMeasurement
 from medinr.solve.solution import Solution, Step
-from medinr.volume import Affine
+from medinr.volume import Affine, Volume
 
 
 def reconstruct(
-    data: Array | Measurement | RawMeasurement,
+    data: Array | Volume | Measurement | RawMeasurement,
     *,
     operator: LinearOperator | None = None,
     noise: NoiseModel | float | None = None,
@@ -66,10 +66,10 @@ def reconstruct(
 
     Parameters
     ----------
-    data : array, Measurement or RawMeasurement
+    data : array, Volume, Measurement or RawMeasurement
         k-space, complex (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx), zero frequency at index ``n // 2``;
         sinogram, real (angle, detector) or (slice, angle, detector), line integrals; image, real (y, x) or
-        (slice, y, x); or whatever ``operator`` gives.
+        (slice, y, x); an MR scan as `medinr.load_scan` gives it; or whatever ``operator`` gives.
     operator : LinearOperator, optional
         From the image (y, x) or (z, y, x) to ``data``; `medinr.operators.from_callable` and its neighbours make one.
     noise : NoiseModel or float, optional
@@ -203,7 +203,7 @@ def reconstruct_measurement(
 
 
 def _measurement(
-    data: Array | Measurement | RawMeasurement,
+    data: Array | Volume | Measurement | RawMeasurement,
     model: str | Model | None,
     method: str | None,
     settings: Settings | None,
@@ -222,6 +222,10 @@ def _measurement(
 
     if isinstance(data, Measurement):
         return data, config_of(data.task)
+    if isinstance(data, Volume):
+        if data.modality != "MR":
+            raise ConfigError(f"Images of modality {data.modality} cannot be denoised or refined yet; MR images can.")
+        data, affine = np.abs(data.array), data.affine if factor is None else affine
     if not isinstance(data, RawMeasurement):
         given = {key for part in (kspace, sinogram) for key, value in part.items() if value is not None}
         if sinogram["angles"] is not None:

@@ -95,7 +95,7 @@ class MultiSlice:
         across: DenoiserPrior,
         settings: PlugAndPlaySettings,
     ) -> None:
-        kinds = {(problem.shape, problem.complex_image) for problem in problems}
+        kinds = {(problem.slice_shape, problem.complex_image) for problem in problems}
         if len(kinds) != 1 or len(problems) != len(priors):
             raise ShapeError(
                 "Joint reconstruction wants slices of one grid, all real or all complex, and a prior for each; got "

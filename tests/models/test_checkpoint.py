@@ -198,8 +198,8 @@ def test_a_card_that_is_none(path, text):
 
 
 def test_card_of_another_format_or_with_another_key(path):
-    _edit_card(path, surprise=1)
-    with pytest.raises(CheckpointError, match="surprise"):
+    _edit_card(path, odd_key=1)
+    with pytest.raises(CheckpointError, match="odd_key"):
         read_card(path)
     _edit_card(path, format="medinr-model-99")
     with pytest.raises(CheckpointError, match="not of format medinr-model-1"):
