@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -261,7 +262,9 @@ def find_method(name: str) -> tuple[str, Method]:
     """
     by_case = {known.casefold(): known for known in METHODS}
     if name.casefold() not in by_case:
-        raise ConfigError(f"There is no method {name!r}. Known: {', '.join(METHODS)}.")
+        near = difflib.get_close_matches(name.casefold(), by_case, n=1)
+        hint = f" Did you mean {by_case[near[0]]!r}?" if near else ""
+        raise ConfigError(f"There is no method {name!r}.{hint} Known: {', '.join(METHODS)}.")
     found = by_case[name.casefold()]
     if not METHODS[found].available:
         raise ConfigError(

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from medinr.errors import ConfigError
 from medinr.jobs.methods.input import MethodInput
-from medinr.jobs.methods.registry import find_method
+from medinr.jobs.methods.registry import METHODS, find_method
 from medinr.jobs.reconstruct.context import ReconstructionJob
 from medinr.models.checkpoint import load_model
 from medinr.models.model import Model
@@ -28,7 +28,10 @@ def require_method(job: ReconstructionJob) -> str:
     """
     name, method = find_method(job.config.method)
     if not method.suits(job.config):
-        raise ConfigError(f"{name} is not for task {job.config.task} with these settings. Choose another --method.")
+        suited = [other for other, known in METHODS.items() if known.suits(job.config)]
+        raise ConfigError(
+            f"{name} is not for task {job.config.task} with these settings. Choose one of {', '.join(suited)}."
+        )
     return name
 
 
