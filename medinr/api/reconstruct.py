@@ -225,7 +225,8 @@ def _measurement(
     if isinstance(data, Volume):
         if data.modality != "MR":
             raise ConfigError(f"Images of modality {data.modality} cannot be denoised or refined yet; MR images can.")
-        data, affine = np.abs(data.array), data.affine if factor is None else affine
+        affine = data.affine if factor is None else affine
+        data = np.abs(data.array)
     if not isinstance(data, RawMeasurement):
         given = {key for part in (kspace, sinogram) for key, value in part.items() if value is not None}
         if sinogram["angles"] is not None:
