@@ -20,7 +20,7 @@ from medinr.api.settings import Settings, task_settings
 from medinr.config import ReconstructConfig
 from medinr.devices import open_device
 from medinr.errors import ConfigError
-from medinr.jobs.measure import prepare_raw
+from medinr.jobs.prepared import prepare_raw
 from medinr.jobs.reconstruct.prepare import prepare_job
 from medinr.jobs.reconstruct.solve import solve_slices
 from medinr.measurement import Measurement

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medinr.api.settings import task_settings
-from medinr.jobs.measure import measure_slices, measured_slices
+from medinr.jobs.simulated import measure_slices, measured_slices
 from medinr.measurement import Measurement
 from medinr.volume import Volume
 

@@ -11,10 +11,11 @@ import yaml
 
 from medinr.config.shipped import shipped
 from medinr.config.task import load_task_config
-from medinr.jobs.measure import measure_slices, prepare_raw
+from medinr.jobs.prepared import prepare_raw
 from medinr.jobs.reconstruct.prepare import prepare_job
 from medinr.jobs.reconstruct.records import slice_records
 from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_summary
+from medinr.jobs.simulated import measure_slices
 from medinr.models.model import Model
 from medinr.network.trunk import Trunk, TrunkSettings
 from medinr.operators import Fourier, birdcage_maps

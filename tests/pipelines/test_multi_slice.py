@@ -16,9 +16,9 @@ from medinr.io.manifest import Manifest, ManifestRow, write_manifest
 from medinr.io.measurement import read_measurement
 from medinr.io.nifti import read_nifti, write_nifti
 from medinr.jobs.evaluate.results import Results
-from medinr.jobs.measure import measure_slices
 from medinr.jobs.reconstruct import multi_slice
 from medinr.jobs.reconstruct.multi_slice import FILE, wants_multi_slice
+from medinr.jobs.simulated import measure_slices
 
 #: Iterations in which the residual is computed twice.
 ITERATIONS = ("--set", "plug_and_play.iterations=14")

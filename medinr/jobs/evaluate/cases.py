@@ -28,8 +28,9 @@ from medinr.io.raw.read import read_raw
 from medinr.io.scan import read_scan
 from medinr.jobs.evaluate.auxiliary_rows import auxiliary_rows
 from medinr.jobs.evaluate.results import Case
-from medinr.jobs.measure import measure_slices, open_measurement, taken_slices
+from medinr.jobs.measure import open_measurement
 from medinr.jobs.reference import Reference
+from medinr.jobs.simulated import measure_slices, taken_slices
 from medinr.measurement import Measurement
 from medinr.volume import Volume
 

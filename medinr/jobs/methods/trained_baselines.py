@@ -26,7 +26,7 @@ from medinr.io.claims import wait_for_claim
 from medinr.io.manifest import Manifest, read_manifest
 from medinr.io.scan import read_scan
 from medinr.jobs.evaluate.cases import seeded
-from medinr.jobs.measure import measure_slices, taken_slices
+from medinr.jobs.simulated import measure_slices, taken_slices
 from medinr.models.card import ModelCard
 from medinr.models.checkpoint import find_model, load_model, read_card
 from medinr.models.model import Model

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medinr.acquisition.base import Acquisition
 from medinr.config import ReconstructConfig
 from medinr.errors import ConfigError
-from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
 from medinr.models.model import Model
 from medinr.priors.denoiser_prior import DenoiserPrior, ImagePrior
 from medinr.solve.problem import Problem
 from medinr.solve.solution import Solution, Step
+
+if TYPE_CHECKING:
+    from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
 
 #: Called with the position of a slice and every `Step`.
 Progress = Callable[[int, Step], None]

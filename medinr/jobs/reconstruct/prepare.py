@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from medinr.config import ReconstructConfig
 from medinr.config.schema import DEFAULT_METHOD
 from medinr.errors import ConfigError
 from medinr.io.hashes import hash_file
-from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans, select_auxiliary
 from medinr.jobs.reconstruct.context import ReconstructionJob, require_denoiser
 from medinr.jobs.reconstruct.solve import NETWORK_METHOD
 from medinr.jobs.reconstruct.uncertainty_maps import require_uncertainty
@@ -23,6 +23,9 @@ from medinr.measurement import Measurement
 from medinr.models.checkpoint import find_model, load_model_for
 from medinr.models.model import Model
 from medinr.volume import Volume
+
+if TYPE_CHECKING:
+    from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
 
 
 def prepare_job(
@@ -89,6 +92,9 @@ def _selected(job: ReconstructionJob, scans: Sequence[Volume]) -> AuxiliaryScans
             )
         if fit.image_domain.passes > 0:
             settings = replace(settings, iterations=min(settings.iterations, fit.shared_iterations))
+    # Only here, so that reconstructions without auxiliary scans do not load registration.
+    from medinr.jobs.reconstruct.auxiliary import select_auxiliary
+
     denoiser = require_denoiser(job.model, config)
     return select_auxiliary(scans, job.acquisition, job.problems, denoiser, settings, config.seed)
 

@@ -1,0 +1,58 @@
+"""A scan in memory to its simulated measurement, and the reference that it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medinr.acquisition.simulation import simulate
+from medinr.acquisition.ways import acquisition_class
+from medinr.config import ReconstructConfig
+from medinr.data.orient import standard_orientation
+from medinr.errors import GeometryError
+from medinr.jobs.reference import Reference
+from medinr.measurement import Measurement
+from medinr.metrics.image_quality import data_range
+from medinr.volume import Volume
+
+if TYPE_CHECKING:
+    from medinr.io.manifest import ManifestRow
+
+
+def measured_slices(whole: Volume, config: ReconstructConfig, name: str) -> Volume:
+    """The scan in the slices that a simulation measures: its own, or those across them."""
+    return acquisition_class(config.task).measured_slices(whole, config.simulation, name)
+
+
+def taken_slices(whole: Volume, config: ReconstructConfig, row: ManifestRow) -> tuple[Volume, tuple[int, ...]]:
+    """A manifest's scan as a simulation measures it, and the slices taken; none where it cannot stand for the task.
+
+    The manifest's choice is of the scan's own slices; of those across them, the middle half is in the body.
+    """
+    try:
+        scan = measured_slices(whole, config, row.path)
+    except GeometryError:
+        # Its slices are too thick to be a reference; the task's words say which scans are meant.
+        return whole, ()
+    count = scan.shape[0]
+    return scan, row.slice_numbers(count) if scan is whole else tuple(range(count // 4, count - count // 4))
+
+
+def measure_slices(
+    whole: Volume, config: ReconstructConfig, numbers: list[int], name: str = "the scan"
+) -> tuple[Measurement, Reference]:
+    """Do the same with a scan that is read already; ``name`` is for errors."""
+    values = np.nan_to_num(np.abs(whole.array) if whole.modality == "MR" else whole.array.real)
+    numbers = list(numbers)
+    chosen = whole.select(numbers)
+    chosen.require_usable(name)
+    upright = standard_orientation(chosen)
+    level = float(np.percentile(values, 99))
+    images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
+    reference = Reference(chosen, images.astype(np.float32), data_range(values, whole.modality))
+    measurement = simulate(config.task, upright, config.simulation, level=level)
+    if upright.affine[:3, 2] @ chosen.affine[:3, 2] < 0:
+        numbers.reverse()
+    return replace(measurement, parameters={**measurement.parameters, "slices": numbers}), reference
