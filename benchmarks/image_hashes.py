@@ -6,7 +6,8 @@ Run it with the commit before and the commit after, on one machine (processors d
     python -m benchmarks hashes .venv/bin/medinr --out after --excerpts data_manifests/excerpts --compare before
 
 Default settings, fixed seeds, one thread. Hashes are written to ``OUT/hashes.json`` and never committed. Where options
-were renamed between the two commits, ``--words FILE`` names a YAML file of ``{new: old}`` texts for the older one.
+were renamed between the two commits, ``--words FILE`` names a YAML file of ``{new: old}`` texts for the older one
+(``benchmarks/words/``, by the day of the renaming). Of NIfTI images that differ the relative difference is printed.
 """
 
 from __future__ import annotations
@@ -178,6 +179,16 @@ def differences(before: dict[str, dict[str, str]], after: dict[str, dict[str, st
     ]
 
 
+def relative_difference(before: Path, after: Path) -> str:
+    """Norm of the difference of two NIfTI files over that of the first; empty where there are not two of one shape."""
+    if not before.is_file() or not after.is_file():
+        return ""
+    one, other = (np.asarray(nib.load(path).dataobj, dtype=np.float64) for path in (before, after))
+    if one.shape != other.shape:
+        return ""
+    return f" (relative difference {np.linalg.norm(other - one) / max(float(np.linalg.norm(one)), 1e-30):.1e})"
+
+
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
     """Run the cases, write ``hashes.json``, and compare where asked to.
 
@@ -218,7 +229,11 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     if options.compare is None:
         return 0
     found = differences(json.loads((options.compare / "hashes.json").read_text()), hashes)
-    print("\n".join(found) or "every image is the same, bit by bit")
+    for name in found:
+        place = Path(*name.split(": "))
+        print(name + relative_difference(options.compare / place, options.out / place))
+    if not found:
+        print("every image is the same, bit by bit")
     return 1 if found else 0
 
 
