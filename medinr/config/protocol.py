@@ -132,12 +132,12 @@ PROTOCOL: dict[str, ProtocolTask] = {
 PROTOCOL |= {
     name: _with_neighbours(PROTOCOL[single])
     for name, single in {
-        "denoise_mr_stack_5": "denoise_mr_5",
-        "denoise_mr_stack_10": "denoise_mr_10",
-        "superres_mr_through_stack_4x": "superres_mr_through_4x",
-        "kspace_mr_stack_4x": "kspace_mr_single_4x",
-        "kspace_mr_stack_8x": "kspace_mr_single_8x",
-        "kspace_mr_multi_stack_8x": "kspace_mr_multi_8x",
+        "denoise_mr_slices_5": "denoise_mr_5",
+        "denoise_mr_slices_10": "denoise_mr_10",
+        "superres_mr_through_slices_4x": "superres_mr_through_4x",
+        "kspace_mr_slices_4x": "kspace_mr_single_4x",
+        "kspace_mr_slices_8x": "kspace_mr_single_8x",
+        "kspace_mr_multi_slices_8x": "kspace_mr_multi_8x",
     }.items()
 }
 

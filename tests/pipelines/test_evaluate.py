@@ -285,9 +285,9 @@ def test_a_method_without_its_library_is_left_out_or_refused_by_name(evaluate, f
 
 def test_what_denoises_stacks_is_for_tasks_with_neighbours(monkeypatch):
     monkeypatch.setitem(METHODS, "BM4D", replace(METHODS["BM4D"], needs=""))
-    assert choose_methods(load_task("denoise_mr_stack_5"), ("BM4D", "TV")) == ("BM4D", "TV")
+    assert choose_methods(load_task("denoise_mr_slices_5"), ("BM4D", "TV")) == ("BM4D", "TV")
     assert choose_methods(load_task("denoise_mr_5"), ("BM4D", "TV")) == ("TV",)
-    assert "BM4D" not in choose_methods(load_task("superres_mr_through_stack_4x"), ())
+    assert "BM4D" not in choose_methods(load_task("superres_mr_through_slices_4x"), ())
 
 
 @pytest.mark.parametrize("name", PROTOCOL)

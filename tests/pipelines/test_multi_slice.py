@@ -150,7 +150,7 @@ def test_an_evaluation_measures_the_neighbours_and_judges_the_slice(medinr, synt
     path = write_nifti(volume, tmp_path / "scan.nii.gz")
     row = ManifestRow(path.name, hash_scan(path), "a", "", "MR", "T1", "devtest", "CC0", "5:7")
     write_manifest(Manifest((row,), tmp_path), tmp_path / "heads.csv")
-    command = ("evaluate", tmp_path / "heads.csv", "--tasks", "kspace_mr_stack_8x,kspace_mr_single_8x")
+    command = ("evaluate", tmp_path / "heads.csv", "--tasks", "kspace_mr_slices_8x,kspace_mr_single_8x")
     methods = ("--methods", "zero-filled,plug-and-play,medinr", "--set", "slices=1", "--out", tmp_path / "out")
     assert medinr(*command, *methods, "--debug").code == 0
     results = Results.read(tmp_path / "out")
@@ -167,4 +167,4 @@ def test_an_evaluation_measures_the_neighbours_and_judges_the_slice(medinr, synt
     reasons = {method: curve["reason"] for method, curve in stack.curves.items()}
     assert "12 neighbouring slices jointly" in reasons["medinr"]
     assert "neighbouring" not in reasons["plug-and-play"]
-    assert load_task("kspace_mr_stack_8x").neighbours == 8
+    assert load_task("kspace_mr_slices_8x").neighbours == 8

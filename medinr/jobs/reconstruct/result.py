@@ -15,7 +15,7 @@ from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import write_nifti
 from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
 from medinr.jobs.reconstruct.context import ReconstructionJob
-from medinr.jobs.reconstruct.pictures import reconstruction_figures
+from medinr.jobs.reconstruct.figures import reconstruction_figures
 from medinr.jobs.reconstruct.uncertainty_maps import MAPS, uncertainty_summary, warnings_of
 from medinr.jobs.record import SliceRecord, versions, write_convergence
 from medinr.jobs.reference import Reference
