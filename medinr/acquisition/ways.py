@@ -26,11 +26,11 @@ def _below(kind: type[Acquisition]) -> Iterator[type[Acquisition]]:
 
 
 def acquisitions() -> Mapping[str, type[Acquisition]]:
-    """Find the classes, by their task; of several that name one task the first stays.
+    """Find the classes, in the order of their tasks' names; of several that name one task the first stays.
 
     Examples
     --------
-    >>> sorted(acquisitions())
+    >>> list(acquisitions())
     ['ct', 'denoise', 'kspace', 'superres']
     """
     _load_files()
@@ -38,7 +38,7 @@ def acquisitions() -> Mapping[str, type[Acquisition]]:
     for kind in _below(Acquisition):  # type: ignore[type-abstract]  # its subclasses are wanted
         if "task" in vars(kind):
             found.setdefault(kind.task, kind)
-    return found
+    return dict(sorted(found.items()))
 
 
 def acquisition_class(task: str) -> type[Acquisition]:

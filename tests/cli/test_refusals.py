@@ -122,7 +122,7 @@ def test_unknown_task_key_or_value(refused, scan):
 
 def test_unknown_method_or_one_for_another_task(refused, scan):
     message = refused(scan, "--method", "plug-and-pray")
-    assert "There is no method 'plug-and-pray'. Known: " in message
+    assert "There is no method 'plug-and-pray'. Did you mean 'plug-and-play'? Known: " in message
     assert "plug-and-play, INR, STRAINER" in message
     assert "SIRT is not for task denoise" in refused(scan, "--method", "sirt")
     assert "method tv fits none" in refused(scan, "--method", "tv", "--set", "network.steps=3")

@@ -154,17 +154,17 @@ def test_an_evaluation_measures_the_neighbours_and_judges_the_slice(medinr, synt
     methods = ("--methods", "zero-filled,plug-and-play,medinr", "--set", "slices=1", "--out", tmp_path / "out")
     assert medinr(*command, *methods, "--debug").code == 0
     results = Results.read(tmp_path / "out")
-    stack, single = (
-        next(c for c in results.cases() if c.task == f"kspace_mr_{name}_8x") for name in ("stack", "single")
+    joint, single = (
+        next(c for c in results.cases() if c.task == f"kspace_mr_{name}_8x") for name in ("slices", "single")
     )
-    measured = read_measurement(tmp_path / "out" / "measurements" / f"{stack.case}.safetensors")
+    measured = read_measurement(tmp_path / "out" / "measurements" / f"{joint.case}.safetensors")
     assert measured.slices == 12
-    assert measured.slice_numbers[measured.slice_numbers.index(stack.slice)] == 5 == single.slice
+    assert measured.slice_numbers[measured.slice_numbers.index(joint.slice)] == 5 == single.slice
     masks = [tuple(mask["lines"]) for mask in measured.parameters["mask"]]
     assert len(set(masks)) > 6
     assert {len(lines) for lines in masks} == {4}
-    assert stack.sampling["lines"] == list(masks[measured.slice_numbers.index(5)])
-    reasons = {method: curve["reason"] for method, curve in stack.curves.items()}
+    assert joint.sampling["lines"] == list(masks[measured.slice_numbers.index(5)])
+    reasons = {method: curve["reason"] for method, curve in joint.curves.items()}
     assert "12 neighbouring slices jointly" in reasons["medinr"]
     assert "neighbouring" not in reasons["plug-and-play"]
     assert load_task("kspace_mr_slices_8x").neighbours == 8
