@@ -9,14 +9,13 @@ import pandas as pd
 
 from medinr.config import ReconstructConfig
 from medinr.config.shipped import excerpt
-from medinr.errors import OutputExistsError
 from medinr.io.measurement import write_measurement
 from medinr.jobs.demo import FILE, SLICE, demo_table
 from medinr.jobs.measure import measure
 from medinr.jobs.reconstruct.context import Progress
 from medinr.jobs.reconstruct.prepare import prepare_job
 from medinr.jobs.reconstruct.records import slice_records
-from medinr.jobs.reconstruct.result import write_result
+from medinr.jobs.reconstruct.result import refuse_finished, write_result
 
 
 def demo(
@@ -39,8 +38,7 @@ def demo(
         Table of results, see `medinr.jobs.evaluate.results`.
     """
     started = time.perf_counter()
-    if (out / "result.json").exists() and not overwrite:
-        raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
+    refuse_finished(out, overwrite)
     measurement, reference = measure(excerpt("brain_mr", FILE), config, slices=[SLICE], modality="MR")
     job = prepare_job(measurement, config, folder=out / "work")
     write_measurement(measurement, out / "measurement.safetensors", overwrite=True)

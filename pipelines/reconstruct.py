@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medinr.config import ReconstructConfig
-from medinr.errors import OutputExistsError
 from medinr.io.measurement import write_measurement
 from medinr.jobs.measure import open_measurement
 from medinr.jobs.reconstruct.auxiliary import open_auxiliary
 from medinr.jobs.reconstruct.context import Progress
 from medinr.jobs.reconstruct.prepare import prepare_job
 from medinr.jobs.reconstruct.records import slice_records
-from medinr.jobs.reconstruct.result import Reconstruction, write_result
+from medinr.jobs.reconstruct.result import Reconstruction, refuse_finished, write_result
 
 
 def reconstruct(
@@ -59,8 +58,7 @@ def reconstruct(
     Reconstruction
     """
     started = time.perf_counter()
-    if (out / "result.json").exists() and not overwrite:
-        raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
+    refuse_finished(out, overwrite)
     measurement, reference = open_measurement(
         source, config, slices=slices, sidecar=sidecar, index=index, series=series, modality=modality
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from medinr.config import ReconstructConfig
-from medinr.config.parse import read_settings
+from medinr.config.parse import shipped_settings
 from medinr.config.task import merged, task_config
 from medinr.errors import ConfigError
 from medinr.models.model import RANDOM, Model
@@ -39,8 +39,8 @@ def task_settings(
         if settings.task != task:
             raise ConfigError(f"The settings are of task {settings.task}; the data are of task {task}.")
         return replace(settings, model=_name(model) or settings.model, method=method or settings.method, seed=seed)
-    values, where = read_settings(task)
-    values = merged(values, settings or {})
+    shipped, where = shipped_settings(task)
+    values = merged(shipped, settings or {})
     values |= {"seed": seed}
     values |= {key: value for key, value in (("model", _name(model)), ("method", method)) if value is not None}
     return task_config(values, where if settings is None else "settings")

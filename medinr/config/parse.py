@@ -10,12 +10,13 @@ import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from medinr.config.shipped import find_config
+from medinr.config.shipped import find_config, shipped
 from medinr.errors import ConfigError
 
 T = TypeVar("T")
@@ -59,6 +60,12 @@ def read_settings(
     for override in overrides:
         _override(values, override)
     return values, path.name
+
+
+@cache
+def shipped_settings(name: str) -> tuple[Mapping[str, Any], str]:
+    """Mapping of a shipped file, whatever lies in the present folder, and its name for errors; do not change it."""
+    return read_settings(shipped("medinr.configs", "*.yaml")[name])
 
 
 def _override(values: dict[str, Any], override: str) -> None:

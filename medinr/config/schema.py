@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medinr.acquisition.ways import acquisition_class
@@ -148,7 +148,3 @@ class ReconstructConfig:
         if self.network is None:
             raise ConfigError(f"Method {self.method} fits no network. Choose one that does: --method inr")
         return FitSettings.of(self.network, self.plug_and_play, self.seed)
-
-    def with_seed(self, seed: int) -> ReconstructConfig:
-        """The same with another seed of the method."""
-        return replace(self, seed=seed)

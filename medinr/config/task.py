@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medinr.acquisition.ways import acquisition_class
-from medinr.config.parse import parse, read_settings
+from medinr.config.parse import parse, read_settings, shipped_settings
 from medinr.config.schema import DEFAULT_METHOD, BaselineSettings, ReconstructConfig
 from medinr.errors import ConfigError
 
@@ -89,7 +89,7 @@ def network_settings(
     where : str
         For errors.
     """
-    shipped, name = read_settings(NETWORK)
+    shipped, name = shipped_settings(NETWORK)
     if method not in shipped:
         if changes:
             raise ConfigError(
@@ -107,7 +107,7 @@ def network_settings(
 
 
 def _baselines(task: str, changes: Mapping[str, Any], where: str) -> BaselineSettings:
-    shipped, name = read_settings(BASELINES)
+    shipped, name = shipped_settings(BASELINES)
     parse(BaselineSettings, changes, f"{where}: baselines")
     return parse(BaselineSettings, {**shipped["all"], **shipped.get(task, {}), **changes}, name)
 

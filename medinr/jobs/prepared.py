@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from medinr.acquisition.kspace import KspaceSimulation
 from medinr.acquisition.ways import acquisition_of
 from medinr.config import ReconstructConfig
 from medinr.data.raw.prepare import cleaned, sampled
@@ -33,7 +34,7 @@ def prepare_raw(
     # Lines that are left out afterwards are drawn as those of a simulation.
     lines = (
         LineSelection(drawn.centre_fraction, drawn.mask, drawn.seed)
-        if hasattr(drawn, "centre_fraction")
+        if isinstance(drawn, KspaceSimulation)
         else LineSelection()
     )
     whole = cleaned(raw, settings)

@@ -253,3 +253,10 @@ def test_the_published_recipe_is_as_published():
     assert (fit.image_domain.passes, fit.refinement_iterations, fit.stopping.held_out) == (0, 0, 0.0)
     optimiser = fit.optimiser
     assert (optimiser.kind, optimiser.adam_rate, optimiser.schedule, optimiser.warmup) == ("adam", 1e-4, "constant", 0)
+
+
+def test_a_file_in_the_present_folder_is_no_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("network", "baselines"):
+        (tmp_path / name).write_text("nonsense: [")
+    assert load_task_config("kspace", method="inr").network is not None

@@ -91,7 +91,7 @@ class Runner:
         """Run a job unless its record exists, or another process runs it."""
         path = self.folder / WORK / f"{job.file}.safetensors"
         task = self.tasks[job.task]
-        task = replace(task, config=task.config.with_seed(task.config.seed + self.seed))
+        task = replace(task, config=replace(task.config, seed=task.config.seed + self.seed))
         wanted = self.fingerprint(task, job.method)
         if _is_done(path, wanted):
             return Done(job)

@@ -10,6 +10,7 @@ import numpy as np
 
 from medinr.config.schema import DEFAULT_METHOD
 from medinr.data.orient import restore_orientation
+from medinr.errors import OutputExistsError
 from medinr.io.atomic import write_json
 from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import write_nifti
@@ -49,6 +50,12 @@ class Reconstruction:
     measurement: Measurement
     warnings: tuple[str, ...] = ()
     auxiliary: AuxiliaryScans | None = None
+
+
+def refuse_finished(out: Path, overwrite: bool) -> None:
+    """Raise `OutputExistsError` when a folder holds a finished result that may not be replaced."""
+    if (out / "result.json").exists() and not overwrite:
+        raise OutputExistsError(f"{out} holds a finished result. Choose another --out, or replace it with --overwrite.")
 
 
 def write_result(
