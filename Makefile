@@ -20,11 +20,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "medinr needs Python 3.11 to 3.13, not " + sys.version.split()[0] + "; say make PYTHON=python3.12"'
 ifeq ($(TORCH),installed)
 	$(PYTHON) -m venv --system-site-packages .venv
-	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[dev,dicom]'
 else
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) $(TORCH)
-	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) $(filter-out torch%,$(TORCH)) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) $(filter-out torch%,$(TORCH)) -e '.[dev,dicom]'
 endif
 	touch $@
 
@@ -55,7 +55,7 @@ bench: $(STAMP) ## time to 30, 35 and 40 dB against the published recipe, side b
 # An environment of its own: torchvision wants the build of torch it was made for, which constraints.txt does not pin.
 $(LIBRARIES)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(LIBRARIES)
-	$(LIBRARIES)/bin/python -m pip install --quiet -e '.[dev,libraries]'
+	$(LIBRARIES)/bin/python -m pip install --quiet -e '.[dev,dicom,libraries]'
 	touch $@
 
 libraries: $(LIBRARIES)/.installed ## install DeepInverse and mrpro beside medinr, in .venv-libraries (several GB)

@@ -15,8 +15,61 @@ from medinr.errors import GeometryError, IntensityError, ShapeError, UnitError
 MODALITIES = ("MR", "CT", "OT")
 UNITS = ("a.u.", "HU", "1/mm")
 
+#: Parts of the complex MR signal; empty when unknown.
+COMPONENTS = ("", "magnitude", "phase", "real", "imaginary", "complex")
+
 Affine = NDArray[np.float64]
 Array = NDArray[np.float32] | NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What a header says about how a scan was acquired; None or empty where it says nothing.
+
+    Attributes
+    ----------
+    component : {"", "magnitude", "phase", "real", "imaginary", "complex"}
+        Of the complex MR signal.
+    image_type : tuple of str
+        DICOM's words, such as ``("ORIGINAL", "PRIMARY", "M")``.
+    thickness : float or None
+        Slice thickness in mm, which may differ from the distance of the slices.
+    acquired_matrix : tuple of int or None
+        Samples along (x, y) that were measured; fewer than pixels where k-space was zero-filled.
+    lossy : str
+        Lossy compression in words; empty when none is known of.
+    inverted : bool
+        Low values are shown bright (MONOCHROME1).
+    bits_stored : int or None
+    window : tuple of float or None
+        Centre and width at which the scanner shows it, in the volume's unit.
+    echo_time, repetition_time, inversion_time : float or None
+        In ms.
+    flip_angle : float or None
+        In degrees.
+    b_value : float or None
+        In s/mm^2.
+    field_strength : float or None
+        In tesla.
+    slice_times : tuple of float
+        When each slice was acquired, in s.
+    """
+
+    component: str = ""
+    image_type: tuple[str, ...] = ()
+    thickness: float | None = None
+    acquired_matrix: tuple[int, int] | None = None
+    lossy: str = ""
+    inverted: bool = False
+    bits_stored: int | None = None
+    window: tuple[float, float] | None = None
+    echo_time: float | None = None
+    repetition_time: float | None = None
+    inversion_time: float | None = None
+    flip_angle: float | None = None
+    b_value: float | None = None
+    field_strength: float | None = None
+    slice_times: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,7 +79,7 @@ class Provenance:
     Attributes
     ----------
     format : str
-        ``"nifti"``, ``"dicom"``, ``"measurement"`` or ``"array"``.
+        ``"nifti"``, ``"dicom"``, ``"mgh"``, ``"nrrd"``, ``"metaimage"``, ``"measurement"`` or ``"array"``.
     files : tuple of Path
         Source files; for DICOM one per slice, in slice order.
     sha256 : str
@@ -35,6 +88,7 @@ class Provenance:
         DICOM frame of reference UID, empty for other formats.
     notes : tuple of str
         Irregularities found while reading, in words.
+    facts : ScanFacts
     """
 
     format: str = "array"
@@ -42,6 +96,7 @@ class Provenance:
     sha256: str = ""
     frame_of_reference: str = ""
     notes: tuple[str, ...] = ()
+    facts: ScanFacts = ScanFacts()
 
 
 @dataclass(frozen=True, eq=False)

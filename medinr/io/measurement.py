@@ -16,7 +16,7 @@ from torch import Tensor
 from medinr.errors import FileError
 from medinr.io.atomic import atomic_path
 from medinr.measurement import Measurement
-from medinr.volume import Provenance
+from medinr.volume import Provenance, ScanFacts
 
 FORMAT = "medinr-measurement-1"
 
@@ -89,6 +89,9 @@ def _assemble(path: Path, facts: dict[str, Any]) -> Measurement:
     provenance = dict(facts["provenance"])
     provenance["files"] = tuple(Path(file) for file in provenance["files"])
     provenance["notes"] = tuple(provenance["notes"])
+    # Absent from files written before there were facts.
+    known = {key: tuple(v) if isinstance(v, list) else v for key, v in provenance.get("facts", {}).items()}
+    provenance["facts"] = ScanFacts(**known)
     return Measurement(
         task=facts["task"],
         data=tensors.pop("data"),
