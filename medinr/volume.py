@@ -89,6 +89,10 @@ class Provenance:
     notes : tuple of str
         Irregularities found while reading, in words.
     facts : ScanFacts
+    in_slice_order : bool
+        Whether files, if there are as many as slices, belong to one slice each; not where slices were cut anew.
+    frames : tuple of int
+        Of an enhanced DICOM object: for every slice, the number of its frame in the file, from 0.
     """
 
     format: str = "array"
@@ -97,6 +101,21 @@ class Provenance:
     frame_of_reference: str = ""
     notes: tuple[str, ...] = ()
     facts: ScanFacts = ScanFacts()
+    in_slice_order: bool = True
+    frames: tuple[int, ...] = ()
+
+    def of_slices(self, numbers: Sequence[int], count: int) -> Provenance:
+        """Return the provenance of some of `count` slices, in the order of their numbers."""
+        files, frames = self.files, self.frames
+        if self.in_slice_order and len(files) == count:
+            files = tuple(files[number] for number in numbers)
+        if len(frames) == count:
+            frames = tuple(frames[number] for number in numbers)
+        return replace(self, files=files, frames=frames)
+
+    def cut_anew(self) -> Provenance:
+        """Return the provenance of slices that are none of the source's: across them, or on another grid."""
+        return replace(self, in_slice_order=False, frames=())
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +221,9 @@ class Volume:
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, 2] * numbers[0]
         affine[:3, 2] *= steps.pop() if steps else 1
-        files = self.provenance.files
-        if len(files) == count:
-            files = tuple(files[number] for number in numbers)
-        return replace(self, array=self.array[numbers], affine=affine, provenance=replace(self.provenance, files=files))
+        return replace(
+            self, array=self.array[numbers], affine=affine, provenance=self.provenance.of_slices(numbers, count)
+        )
 
     def require_finite(self, name: str = "the scan") -> None:
         """Refuse NaN and infinity (raises `IntensityError`, naming the first slice that holds some)."""

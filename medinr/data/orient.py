@@ -76,8 +76,7 @@ def across_slices(volume: Volume, name: str = "the scan") -> Volume:
         )
     affine = volume.affine[:, [0, 2, 1, 3]]
     array: Any = np.ascontiguousarray(volume.array.transpose(1, 0, 2))
-    # No source file corresponds to a new slice.
-    return replace(volume, array=array, affine=affine, provenance=replace(volume.provenance, files=()))
+    return replace(volume, array=array, affine=affine, provenance=volume.provenance.cut_anew())
 
 
 def restore_orientation(volume: Volume, like: Volume) -> Volume:
@@ -101,7 +100,9 @@ def restore_orientation(volume: Volume, like: Volume) -> Volume:
         When the two do not hold the same points.
     """
     back = onto_grid(volume, like.affine, like.shape, "the scan it came from")
-    return replace(back, provenance=replace(back.provenance, files=like.provenance.files))
+    own = like.provenance
+    provenance = replace(back.provenance, files=own.files, frames=own.frames, in_slice_order=own.in_slice_order)
+    return replace(back, provenance=provenance)
 
 
 def _moves(volume: Volume) -> NDArray[np.int_]:

@@ -47,14 +47,13 @@ def reorder(volume: Volume, moves: NDArray[np.int_]) -> Volume:
     to_old[:3, 3] = [
         count - 1 if row.sum() < 0 else 0 for row, count in zip(moves, reversed(volume.shape), strict=True)
     ]
-    files = volume.provenance.files
-    if moves[2, 2] < 0 and len(files) == volume.shape[0]:
-        files = files[::-1]
+    count = volume.shape[0]
+    order = range(count)[::-1] if moves[2, 2] < 0 else range(count)
     return replace(
         volume,
         array=np.ascontiguousarray(array),
         affine=volume.affine @ to_old,
-        provenance=replace(volume.provenance, files=files),
+        provenance=volume.provenance.of_slices(order, count),
     )
 
 

@@ -7,35 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medinr.errors import FileError
-
-#: DICOM files carry this word after a preamble of 128 bytes (PS3.10, section 7.1).
-_DICOM_MAGIC = (128, b"DICM")
-
-#: Files written before the preamble was required start with a tag of group 0002 or 0008.
-_DICOM_GROUPS = (b"\x02\x00", b"\x08\x00")
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Whether a file may be DICOM, by its first bytes and not by its name."""
-    offset, magic = _DICOM_MAGIC
-    with path.open("rb") as file:
-        start = file.read(offset + len(magic))
-    return start[offset:] == magic or (start[:2] in _DICOM_GROUPS and start[3:4] == b"\x00")
-
-
-def files_below(folder: Path) -> list[Path]:
-    """List the regular, not hidden files of a folder and its subfolders, sorted by path."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+from medinr.io.folder import files_below, looks_like_dicom, why_unreadable
+from medinr.io.pairs import scan_files
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits.
+
+    Raises
+    ------
+    FileError
+        When it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"{path}: {why_unreadable(path, error)}") from error
 
 
 def combine_hashes(hashes: Iterable[str]) -> str:
@@ -53,6 +41,7 @@ def combine_hashes(hashes: Iterable[str]) -> str:
 def hash_scan(path: Path | str) -> str:
     """Return the hash of a scan: of the file, or over the DICOM files of a folder (see `combine_hashes`).
 
+    Of a header with its voxels in another file (``.hdr/.img``), both count (`medinr.io.pairs.scan_files`).
     Files that are not DICOM (a licence, a README) do not count, as they are no part of the series.
 
     Raises
@@ -62,7 +51,7 @@ def hash_scan(path: Path | str) -> str:
     """
     path = Path(path)
     if path.is_file():
-        return hash_file(path)
+        return combine_hashes(hash_file(file) for file in scan_files(path))
     if not path.is_dir():
         raise FileError(f"{path}: no such file or folder.")
     files = [file for file in files_below(path) if looks_like_dicom(file)]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from medinr.errors import ManifestError
+from medinr.errors import FileError, ManifestError
 from medinr.io.atomic import write_text
-from medinr.io.hashes import hash_scan
+from medinr.io.hashes import combine_hashes, hash_file, hash_scan
 
 SPLITS = ("train", "validation", "devtest", "test")
 MODALITIES = ("MR", "CT")
@@ -29,7 +29,7 @@ class ManifestRow:
     path : str
         File or DICOM folder, relative to the manifest's folder, with forward slashes; ``..`` is allowed.
     sha256 : str
-        `medinr.io.hashes.hash_scan` of it: 64 hexadecimal digits.
+        `scan_hash` of it: 64 hexadecimal digits.
     subject, session : str
         Code of the person, public or invented, and of the visit (may be empty). Never a patient's name or number.
     modality : {"MR", "CT"}
@@ -44,6 +44,9 @@ class ManifestRow:
     sidecar : str
         Of raw data: facts that the file lacks (`medinr.io.raw.sidecar`), as a file relative to the manifest's folder;
         empty if there is none.
+    series : str
+        Where `path` holds several DICOM series: the number of the one that is meant, from 1, as `medinr inspect` counts
+        them. Empty elsewhere.
     """
 
     path: str
@@ -56,11 +59,16 @@ class ManifestRow:
     licence: str
     slices: str = ""
     sidecar: str = ""
+    series: str = ""
 
     def __post_init__(self) -> None:
         for name in ("path", "sha256", "subject", "modality", "split", "licence"):
             if not getattr(self, name):
                 raise ManifestError(f"column {name!r} is empty; every row needs it.")
+        if self.path != self.path.strip():
+            raise ManifestError(f"path {self.path!r} begins or ends with a space, which is lost in a table. Rename it.")
+        if self.series and not (self.series.isdecimal() and self.series.isascii() and int(self.series)):
+            raise ManifestError(f"series {self.series!r} is not a whole number of 1 or more.")
         for name in ("path", "sidecar"):
             path = getattr(self, name)
             if Path(path).is_absolute() or "\\" in path:
@@ -75,6 +83,16 @@ class ManifestRow:
         if self.split not in SPLITS:
             raise ManifestError(f"split {self.split!r} is not one of {', '.join(SPLITS)}.")
         _parse_slices(self.slices)
+
+    @property
+    def series_number(self) -> int | None:
+        """Which series of `path`, from 1, for `medinr.io.scan.read_scan`; None where there is one only."""
+        return int(self.series) if self.series else None
+
+    @property
+    def name(self) -> str:
+        """Path, with the series where it holds several, for messages."""
+        return f"{self.path}, series {self.series}" if self.series else self.path
 
     def slice_numbers(self, count: int) -> tuple[int, ...]:
         """Return the numbers of the slices to use, counted from 0.
@@ -102,7 +120,33 @@ class ManifestRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
-_OPTIONAL = ("slices", "sidecar")
+
+#: Columns that a manifest may lack; all but `slices` are written only where they are used.
+_OPTIONAL = ("slices", "sidecar", "series")
+
+
+def scan_hash(path: Path | str, series: int | None = None) -> str:
+    """Return the hash of a scan, or of one series where a folder or file holds several.
+
+    Parameters
+    ----------
+    path : Path or str
+    series : int, optional
+        From 1; the files of that series alone count.
+
+    Raises
+    ------
+    FileError
+        When there is no scan at `path`, or no such series.
+    """
+    if series is None:
+        return hash_scan(path)
+    from medinr.io.dicom.series import list_series
+
+    found = {one.number: one.frames for one in list_series(path).series}
+    if series not in found:
+        raise FileError(f"{path}: series {series} was asked for; there are {len(found)}.")
+    return combine_hashes(hash_file(file) for file in dict.fromkeys(frame.path for frame in found[series]))
 
 
 @dataclass(frozen=True)
@@ -119,13 +163,11 @@ class Manifest:
     root: Path
 
     def __post_init__(self) -> None:
-        split_of: dict[str, str] = {}
-        for row in self.rows:
-            if split_of.setdefault(row.subject, row.split) != row.split:
-                raise ManifestError(
-                    f"subject {row.subject!r} is in both {split_of[row.subject]!r} and {row.split!r}. "
-                    "Split by subject: move all rows of a subject to one split."
-                )
+        for subject, splits in subjects_in_several_splits(self.rows).items():
+            raise ManifestError(
+                f"subject {subject!r} is in both {splits[0]!r} and {splits[1]!r}. "
+                "Split by subject: move all rows of a subject to one split."
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -181,13 +223,21 @@ class Manifest:
                 f"{path}: this scan of subject {row.subject} is missing. Get it from the source named "
                 "in README.md next to the manifest, or use the excerpts that ship with medinr."
             )
-        found = hash_scan(path)
+        found = scan_hash(path, row.series_number)
         if found != row.sha256:
             raise ManifestError(
                 f"{path}: SHA-256 is {found[:12]}..., the manifest says {row.sha256[:12]}.... "
                 "The file differs from the one described: copy it again, or correct the manifest."
             )
         return path
+
+
+def subjects_in_several_splits(rows: Iterable[ManifestRow]) -> dict[str, tuple[str, ...]]:
+    """Return the subjects whose rows are in more than one split, with those splits in the order of the rows."""
+    splits: dict[str, dict[str, None]] = {}
+    for row in rows:
+        splits.setdefault(row.subject, {})[row.split] = None
+    return {subject: tuple(found) for subject, found in splits.items() if len(found) > 1}
 
 
 def read_manifest(path: Path | str) -> Manifest:
@@ -199,6 +249,22 @@ def read_manifest(path: Path | str) -> Manifest:
         Naming the row, and the nearest known column for a column that is unknown.
     """
     path = Path(path)
+    rows = read_rows(path)
+    try:
+        return Manifest(rows, path.parent)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
+def read_rows(path: Path | str) -> tuple[ManifestRow, ...]:
+    """Read the rows of a manifest, each checked on its own: one subject may still be in several splits.
+
+    Raises
+    ------
+    ManifestError
+        As `read_manifest`.
+    """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -208,7 +274,7 @@ def read_manifest(path: Path | str) -> Manifest:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     _check_columns(path, reader.fieldnames or ())
     rows: list[ManifestRow] = []
-    first_line: dict[str, int] = {}
+    first_line: dict[tuple[str, str], int] = {}
     for record in reader:
         line = reader.line_num
         values = {name: value.strip() for name, value in record.items() if isinstance(value, str) and name}
@@ -220,14 +286,12 @@ def read_manifest(path: Path | str) -> Manifest:
             row = ManifestRow(**values)
         except ManifestError as error:
             raise ManifestError(f"{path}, line {line}: {error}") from error
-        if row.path in first_line:
-            raise ManifestError(f"{path}, line {line}: {row.path} is on line {first_line[row.path]} already.")
-        first_line[row.path] = line
+        scan = row.path, row.series
+        if scan in first_line:
+            raise ManifestError(f"{path}, line {line}: {row.name} is on line {first_line[scan]} already.")
+        first_line[scan] = line
         rows.append(row)
-    try:
-        return Manifest(tuple(rows), path.parent)
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from error
+    return tuple(rows)
 
 
 def write_manifest(manifest: Manifest, path: Path | str, overwrite: bool = False) -> Path:
@@ -240,8 +304,8 @@ def write_manifest(manifest: Manifest, path: Path | str, overwrite: bool = False
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    # Few manifests list raw data: the column of sidecars is written only where it is used.
-    columns = [name for name in COLUMNS if name != "sidecar" or any(row.sidecar for row in manifest.rows)]
+    rare = _OPTIONAL[1:]
+    columns = [name for name in COLUMNS if name not in rare or any(getattr(row, name) for row in manifest.rows)]
     writer.writerow(columns)
     writer.writerows([getattr(row, name) for name in columns] for row in manifest.rows)
     return write_text(path, text.getvalue(), overwrite)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medinr.errors import FileError
 from medinr.io.atomic import atomic_path
+from medinr.io.provenance import without_names
 from medinr.measurement import Measurement
 from medinr.volume import Provenance, ScanFacts
 
@@ -26,7 +27,11 @@ def _to_real(tensor: Tensor) -> Tensor:
 
 
 def write_measurement(measurement: Measurement, path: Path, *, overwrite: bool = False) -> None:
-    """Write a measurement (.safetensors): complex arrays as pairs, facts as JSON in the file's header."""
+    """Write a measurement (.safetensors): complex arrays as pairs, facts as JSON in the file's header.
+
+    The provenance is that of `medinr.io.provenance.without_names`. Files of earlier versions, which kept names, can
+    still be read.
+    """
     tensors = {"data": measurement.data} | {f"array.{k}": v for k, v in measurement.arrays.items()}
     facts = {
         "format": FORMAT,
@@ -37,8 +42,8 @@ def write_measurement(measurement: Measurement, path: Path, *, overwrite: bool =
         "modality": measurement.modality,
         "unit": measurement.unit,
         "complex": [name for name, value in tensors.items() if value.is_complex()],
-        # Names only: a folder may be called after a patient.
-        "provenance": asdict(measurement.provenance) | {"files": [file.name for file in measurement.provenance.files]},
+        # Reduced, as files and folders may be called after a patient.
+        "provenance": asdict(without_names(measurement.provenance)),
     }
     with atomic_path(path, overwrite=overwrite) as partial:
         save_file({k: _to_real(v) for k, v in tensors.items()}, partial, metadata={"medinr": json.dumps(facts)})
@@ -89,8 +94,10 @@ def _assemble(path: Path, facts: dict[str, Any]) -> Measurement:
     provenance = dict(facts["provenance"])
     provenance["files"] = tuple(Path(file) for file in provenance["files"])
     provenance["notes"] = tuple(provenance["notes"])
+    provenance["frames"] = tuple(provenance.get("frames", ()))
     # Absent from files written before there were facts.
-    known = {key: tuple(v) if isinstance(v, list) else v for key, v in provenance.get("facts", {}).items()}
+    known: dict[str, Any] = dict(provenance.get("facts", {}))
+    known |= {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
     provenance["facts"] = ScanFacts(**known)
     return Measurement(
         task=facts["task"],

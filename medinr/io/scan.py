@@ -2,53 +2,124 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medinr.errors import FileError, UnitError
+from medinr.io.archive import unpack
 from medinr.io.dicom.read import read_dicom_series
-from medinr.io.hashes import looks_like_dicom
+from medinr.io.folder import files_below, looks_like_dicom
 from medinr.io.nifti import read_nifti
+from medinr.io.pairs import other_of_pair, scan_files
+from medinr.io.recognise import Content, explain, recognise
 from medinr.volume import Volume
+
+#: Kinds of content that the DICOM reader takes.
+_DICOM = ("dicom", "zip")
+
+#: Kinds that hold a scan in one file, or in two.
+_SINGLE_FILES = ("nifti", "analyze", "mgh", "nrrd", "metaimage")
 
 
 def read_scan(
-    path: Path | str, *, index: int | None = None, series: int | None = None, modality: str | None = None
+    path: Path | str,
+    *,
+    index: int | None = None,
+    series: int | str | None = None,
+    modality: str | None = None,
+    slices: Sequence[int] | None = None,
+    straighten: bool = False,
 ) -> Volume:
-    """Read a DICOM folder, a DICOM file or a NIfTI file.
+    """Read a DICOM folder, file or DICOMDIR, NIfTI, ANALYZE, FreeSurfer's MGH, NRRD or MetaImage, or a zip of one.
 
     Parameters
     ----------
     path : Path or str
+        Of a scan in two files (``.hdr/.img``), either.
     index : int, optional
-        Which volume of a four-dimensional NIfTI file, from 0.
-    series : int, optional
-        Which series of a DICOM folder, from 1.
+        Which volume of a four-dimensional file, from 0.
+    series : int or str, optional
+        Which series of a DICOM folder: its number, its UID, or text that fits its description.
     modality : {"MR", "CT", "OT"}, optional
-        For NIfTI, which does not name it; for DICOM it must agree with the header.
+        For formats that do not name it; for DICOM it must agree with the header.
+    slices : sequence of int, optional
+        Evenly spaced slice numbers from 0; of DICOM, only their pixels are read.
+    straighten : bool
+        Resample a DICOM stack that leans off the slice normal (gantry tilt) to a straight grid.
 
     Raises
     ------
     FileError
         When there is nothing readable at `path`, or a choice does not apply to what is there.
     GeometryError
-        When DICOM slices form no regular stack.
+        When DICOM slices form no regular stack, or a file has no usable position.
     UnitError
         When a DICOM series is of another modality.
 
     See Also
     --------
-    medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series
+    medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series, medinr.io.mgh.read_mgh,
+    medinr.io.images.read_image
     """
     path = Path(path)
-    if not path.exists():
-        raise FileError(f"{path}: no such file or folder.")
-    if path.is_dir() or (path.is_file() and looks_like_dicom(path)):
+    content = _content(path)
+    if content.kind == "zip" and not content.compressed:
+        inside = _only_file(path)
+        if inside is not None:
+            path, content = inside, _content(inside)
+    if content.kind in _DICOM and not content.compressed:
         if index is not None:
             raise FileError(f"{path}: --index chooses a volume of a NIfTI file; this is DICOM, choose with --series.")
-        volume = read_dicom_series(path, series)
+        volume = read_dicom_series(path, series, slices=slices, straighten=straighten)
         if modality not in (None, volume.modality):
             raise UnitError(f"{path}: {modality} was asked for; the DICOM header has {volume.modality}.")
         return volume
-    if series is not None:
-        raise FileError(f"{path}: --series chooses a series of a DICOM folder; this is a file that is not DICOM.")
-    return read_nifti(path, index, modality)
+    if series is not None or straighten:
+        option = "--straighten is for" if series is None else "--series chooses a series of"
+        raise FileError(f"{path}: {option} a DICOM folder; this is a file that is not DICOM.")
+    volume = _read_file(path, content, index, modality)
+    return volume if slices is None else volume.select(slices)
+
+
+def _only_file(path: Path) -> Path | None:
+    """The scan in a zip archive that holds no DICOM; None where the DICOM reader has to look.
+
+    Raises
+    ------
+    FileError
+        When the archive holds no scan, or several.
+    """
+    files = files_below(unpack(path))
+    if any(looks_like_dicom(file) for file in files):
+        return None
+    scans = [file for file in files if _content(file).kind in _SINGLE_FILES]
+    # Of a scan in two files either name does.
+    if len({file.with_suffix("") for file in scans}) == 1:
+        return scans[0]
+    what = f"{len(scans)} scans that are not DICOM" if scans else f"{len(files)} file(s), and no scan among them"
+    raise FileError(f"{path}: the zip archive holds {what}. Unpack it and give one scan.")
+
+
+def _read_file(path: Path, content: Content, index: int | None, modality: str | None) -> Volume:
+    # The readers of the rarer formats are loaded when they are needed.
+    if content.kind in ("nifti", "analyze") or other_of_pair(path) is not None:
+        return read_nifti(path, index, modality)
+    if content.kind == "mgh":
+        from medinr.io.mgh import read_mgh
+
+        return read_mgh(path, index, modality)
+    if content.kind in ("nrrd", "metaimage"):
+        from medinr.io.images import read_image
+
+        return read_image(path, index, modality)
+    raise FileError(explain(path, content))
+
+
+def _content(path: Path) -> Content:
+    with suppress(OSError, ValueError):  # said in words below
+        if path.is_dir():
+            return Content("dicom", False)
+    content = recognise(path)
+    # Voxels without a header may begin as anything: their .hdr says what they are.
+    return Content("nifti", False) if other_of_pair(path) is not None and len(scan_files(path)) > 1 else content

@@ -1,5 +1,6 @@
 """Claims among processes: one owner at a time, and none for ever."""
 
+import hashlib
 import json
 import os
 import socket
@@ -11,6 +12,9 @@ import pytest
 
 from medinr.io import claims
 from medinr.io.claims import claim, wait_for_claim
+
+#: As a claim names this computer.
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:16]
 
 
 def test_one_owner_at_a_time(tmp_path) -> None:
@@ -31,8 +35,13 @@ def test_an_error_releases_it(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_claim_does_not_name_the_computer(tmp_path) -> None:
+    with claim(tmp_path / "c"):
+        assert json.loads((tmp_path / "c").read_text())["host"] == HOST
+
+
 def _left_behind(path, pid: int, host: str | None = None) -> None:
-    path.write_text(json.dumps({"token": "x", "pid": pid, "host": host or socket.gethostname()}))
+    path.write_text(json.dumps({"token": "x", "pid": pid, "host": host or HOST}))
 
 
 def test_who_has_ended_owns_nothing(tmp_path) -> None:

@@ -72,17 +72,21 @@ def test_two_series_are_listed_and_chosen(synthetic, tmp_path):
 
 
 def test_echoes_of_one_series_are_told_apart(synthetic, tmp_path):
+    def echo_of(time):
+        def change(dataset, _):
+            dataset.EchoTime, dataset.FrameOfReferenceUID = time, "1.2.4"
+
+        return change
+
     for echo in (10, 80):
         volume = synthetic.phantom((3, 8, 9), seed=echo)
-        synthetic.write_dicom_series(
-            tmp_path / str(echo),
-            volume,
-            series_uid="1.2.3",
-            change=lambda dataset, _, echo=echo: setattr(dataset, "EchoTime", echo),
-        )
+        synthetic.write_dicom_series(tmp_path / str(echo), volume, series_uid="1.2.3", change=echo_of(echo))
     listing = list_series(tmp_path)
     assert [series.variant for series in listing.series] == ["echo time 10.0", "echo time 80.0"]
     np.testing.assert_array_equal(read_dicom_series(tmp_path, 2).array, synthetic.phantom((3, 8, 9), seed=80).array)
+    np.testing.assert_array_equal(
+        read_dicom_series(tmp_path, "echo time 10").array, synthetic.phantom((3, 8, 9), seed=10).array
+    )
 
 
 def test_other_files_in_the_folder_are_noted(synthetic, tmp_path):
@@ -91,7 +95,7 @@ def test_other_files_in_the_folder_are_noted(synthetic, tmp_path):
     (tmp_path / ".hidden").write_text("x")
     read = read_dicom_series(tmp_path)
     assert read.shape[0] == 5
-    assert any("1 file(s) that are not DICOM" in note for note in read.provenance.notes)
+    assert "left aside: 1 x not DICOM" in read.provenance.notes
 
 
 @pytest.mark.parametrize(("tag", "stored"), [(-2000, -2000), (63536, -2000), (0, 0)])

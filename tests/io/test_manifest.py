@@ -4,10 +4,10 @@ import pytest
 
 from medinr.errors import FileError, ManifestError, OutputExistsError
 from medinr.io.hashes import hash_scan
-from medinr.io.manifest import COLUMNS, Manifest, ManifestRow, read_manifest, write_manifest
+from medinr.io.manifest import COLUMNS, Manifest, ManifestRow, read_manifest, scan_hash, write_manifest
 
-#: Columns of a manifest without raw data.
-PLAIN = COLUMNS[:-1]
+#: Columns of a manifest without raw data and of which every folder holds one series.
+PLAIN = COLUMNS[: COLUMNS.index("sidecar")]
 HEADER = ",".join(PLAIN)
 ROW = ManifestRow("a.nii.gz", "0" * 64, "s1", "1", "MR", "T1", "train", "CC BY", "2:9:3")
 
@@ -38,6 +38,28 @@ def test_the_sidecar_column_stands_only_where_it_is_used(tmp_path):
         replace(ROW, sidecar="/a.yaml")
 
 
+def test_a_series_of_several_is_named_by_its_number(synthetic, tmp_path):
+    for seed in (1, 2):
+        phantom = synthetic.phantom((2, 8, 8), seed=seed)
+        synthetic.write_dicom_series(tmp_path / "mixed" / str(seed), phantom)
+    digests = [scan_hash(tmp_path / "mixed", number) for number in (1, 2)]
+    assert digests == [hash_scan(tmp_path / "mixed" / str(seed)) for seed in (1, 2)]
+    rows = tuple(
+        replace(ROW, path="mixed", series=str(number), sha256=digest) for number, digest in enumerate(digests, 1)
+    )
+    manifest = read_manifest(write_manifest(Manifest(rows, tmp_path), tmp_path / "two.csv"))
+    assert manifest.rows == rows
+    assert [row.series_number for row in rows] == [1, 2]
+    assert ROW.series_number is None
+    for row in rows:
+        assert manifest.verify(row) == tmp_path / "mixed"
+    with pytest.raises(ManifestError, match="SHA-256"):
+        manifest.verify(replace(rows[0], series="2"))
+    for wrong in ("0", "-1", "a", "1.5"):
+        with pytest.raises(ManifestError, match="series"):
+            replace(ROW, series=wrong)
+
+
 def test_slices_column_may_be_absent(tmp_path):
     path = _file(tmp_path, f"a.nii,{'0' * 64},s1,,CT,,test,CC0", header=",".join(PLAIN[:-1]))
     assert read_manifest(path).rows[0].slice_numbers(3) == (0, 1, 2)
@@ -58,6 +80,7 @@ def test_slices_column_may_be_absent(tmp_path):
         (None, f"/home/a,{'0' * 64},s,,MR,T1,train,CC,", "one machine only"),
         (None, f"a,{'0' * 64},s,,MR,T1,train,CC,4-9", "line 2: slices '4-9'"),
         (None, f"a,{'0' * 64},s,,MR,T1,train,CC,9 4", "line 2: slices '9 4'"),
+        (",".join((*PLAIN, "series")), f"a,{'0' * 64},s,,MR,T1,train,CC,,two", "line 2: series 'two'"),
     ],
 )
 def test_malformed_manifests_say_where(tmp_path, header, line, words):

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from medinr.acquisition.ways import acquisition_of
 from medinr.errors import ConfigError, FileError, OutputExistsError, ShapeError
 from medinr.io.measurement import FORMAT, read_facts, read_measurement, write_measurement
+from medinr.io.provenance import hashed_identifier
 from medinr.measurement import Measurement
 from medinr.volume import Provenance
 
@@ -62,8 +63,25 @@ def test_everything_comes_back(tmp_path_factory, shape, kind, maps, task, number
     assert np.array_equal(found.affine, wanted.affine)
     for name in ("task", "parameters", "image_shape", "modality", "unit"):
         assert getattr(found, name) == getattr(wanted, name), name
-    # A folder may be called after a patient, so only the file's name travels.
-    assert found.provenance == replace(wanted.provenance, files=(Path("b.nii.gz"),))
+    # Files may be called after a patient, and a UID is found in the archive: neither travels.
+    assert found.provenance == replace(wanted.provenance, files=(), frame_of_reference=hashed_identifier("1.2.3"))
+    assert found.provenance.notes == ("odd", "but fine")
+
+
+def test_files_that_kept_names_are_still_read_and_lose_them_when_written_again(tmp_path):
+    write_measurement(_measurement(), tmp_path / "m.safetensors")
+    facts = read_facts(tmp_path / "m.safetensors")
+    facts["provenance"] |= {"files": ["Doe_John.nii.gz"], "frame_of_reference": "1.2.3"}
+    del facts["provenance"]["facts"]  # nor did they have these
+    save_file({"data": _measurement().data}, tmp_path / "old.safetensors", metadata={"medinr": json.dumps(facts)})
+    old = read_measurement(tmp_path / "old.safetensors")
+    assert old.provenance.files == (Path("Doe_John.nii.gz"),)
+    write_measurement(old, tmp_path / "new.safetensors")
+    assert b"Doe" not in (tmp_path / "new.safetensors").read_bytes()
+    new = read_measurement(tmp_path / "new.safetensors")
+    assert new.provenance.frame_of_reference == hashed_identifier("1.2.3") != ""
+    write_measurement(new, tmp_path / "newer.safetensors")
+    assert read_measurement(tmp_path / "newer.safetensors").provenance == new.provenance
 
 
 def test_views_and_conjugates_are_written_as_they_look(tmp_path):

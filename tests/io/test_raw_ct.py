@@ -168,7 +168,7 @@ def test_htc_rays_are_those_of_astra(tmp_path, write):
             assert raw.data[0, view, number] == pytest.approx(sinogram[view, element])
     assert "Half a rotation" in raw.steps[0]
     assert read_raw(path, sidecar={"rotation_centre": 1}).rotation_centre == 3.0
-    assert SECRET not in inspect(path)
+    assert SECRET not in inspect(path).text()
 
 
 def test_htc_files_that_cannot_be_used(tmp_path):
@@ -231,7 +231,7 @@ def test_fastmri(tmp_path):
     assert not masked.data[..., ~masked.arrays["mask"]].any()
     single = read_raw(write_fastmri(tmp_path / "c.h5", kspace[:, 0]))
     assert single.data.shape == (2, 1, 16, 10)
-    assert SECRET not in inspect(path) + repr(raw) + repr(raw.provenance)
+    assert SECRET not in inspect(path).text() + repr(raw) + repr(raw.provenance)
     with pytest.raises(FileError, match="mask: has 4 columns"):
         read_raw(write_fastmri(tmp_path / "d.h5", kspace, mask[:4]))
     with pytest.raises(FileError, match="fastMRI has"):

@@ -87,7 +87,7 @@ def test_good_data_get_no_caution():
 
 def test_a_sidecar_is_for_raw_data(synthetic, tmp_path):
     np.save(tmp_path / "k.npy", np.ones((4, 4), np.complex64))
-    assert "ky 4, kx 4" in inspect(tmp_path / "k.npy", sidecar={"kind": "kspace", "axes": ["ky", "kx"]})
+    assert "ky 4, kx 4" in inspect(tmp_path / "k.npy", sidecar={"kind": "kspace", "axes": ["ky", "kx"]}).text()
     synthetic.write_dicom_series(tmp_path / "dicom", synthetic.phantom())
     with pytest.raises(FileError, match="explains raw data; this is none"):
         inspect(tmp_path / "dicom", sidecar={"kind": "kspace"})

@@ -275,7 +275,7 @@ def test_truncated_file_and_damaged_header(tmp_path):
 def test_inspect_tells_the_scan_and_not_the_patient(tmp_path):
     noise = readout(np.random.default_rng(0).normal(size=(COILS, 500)) + 0j, flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT])
     path = write(tmp_path / "a.h5", [noise, *lines_of(kspace_of(phantom()), lines=range(0, NY, 2))])
-    text = inspect(path)
+    text = inspect(path).text()
     for words in (
         "k-space, from ismrmrd",
         "slice 1, coil 3, ky 12, kx 20",

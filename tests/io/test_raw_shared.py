@@ -44,7 +44,7 @@ def test_eight_coil_brain(shared_data):
     assert raw.data.shape == (1, 8, 230, 180)
     assert raw.sampling == "points"
     assert raw.acceleration == pytest.approx(8.04, abs=0.01)
-    assert "full centre 23 x 23" in inspect(path, sidecar=yaml.safe_load(BRAIN))
+    assert "full centre 23 x 23" in inspect(path, sidecar=yaml.safe_load(BRAIN)).text()
     with pytest.raises(FileError, match="has no names of its axes"):
         read_raw(path)
 
@@ -88,4 +88,4 @@ def test_htc_discs(shared_data, name, first):
     assert raw.facts["source_detector_mm"] == 553.74
     assert raw.facts["detector_spacing_mm"] == 0.2
     np.testing.assert_allclose(np.degrees(raw.facts["angles"]), first + 0.5 * np.arange(61))
-    assert "views cover 30.0 of 360 degrees" in inspect(path)
+    assert "views cover 30.0 of 360 degrees" in inspect(path).text()

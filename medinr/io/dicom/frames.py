@@ -1,39 +1,63 @@
 """DICOM headers to frames: one record per picture, whether it has a file of its own or shares one.
 
 Classic CT and MR hold one slice a file; enhanced objects hold many, with the geometry in functional groups
-(PS3.3, C.7.6.16). All other modules use frames only.
+(PS3.3, C.7.6.16); a Siemens mosaic holds many as tiles of one picture. All other modules use frames only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
-from pydicom.uid import UID
+from pydicom.tag import BaseTag, Tag
 
 from medinr.errors import FileError, GeometryError
+from medinr.io.dicom.headers import Header, header_of, read_header, words
 from medinr.io.dicom.lenient import leniently
+from medinr.io.dicom.mosaic import Tile, tiles_of
 
-#: Tags that distinguish pictures of one series at one position: name for users, keyword.
-VARIANTS = (
-    ("image type", "ImageType"),
-    ("image type", "FrameType"),
-    ("echo time", "EchoTime"),
-    ("echo time", "EffectiveEchoTime"),
-    ("b-value", "DiffusionBValue"),
-    ("inversion time", "InversionTime"),
-    ("time point", "TemporalPositionIdentifier"),
-    ("time point", "TemporalPositionIndex"),
-    ("trigger time", "TriggerTime"),
-    ("trigger delay", "NominalCardiacTriggerDelayTime"),
-    ("acquisition", "AcquisitionNumber"),
+#: Tags that distinguish pictures of one series at one position: name for users, keywords.
+LABELS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("image type", ("ImageType",)),
+    ("frame type", ("FrameType",)),
+    ("component", ("ComplexImageComponent",)),
+    ("echo time", ("EchoTime", "EffectiveEchoTime")),
+    ("echo", ("EchoNumbers",)),
+    ("b-value", ("DiffusionBValue",)),
+    ("direction", ("DiffusionGradientOrientation",)),
+    ("inversion time", ("InversionTime",)),
+    ("flip angle", ("FlipAngle",)),
+    ("tube voltage", ("KVP",)),
+    ("stack", ("StackID",)),
+    ("time point", ("TemporalPositionIdentifier", "TemporalPositionIndex")),
+    ("trigger time", ("TriggerTime", "NominalCardiacTriggerDelayTime")),
+    ("acquisition", ("AcquisitionNumber", "AcquisitionUID")),
 )
+
+#: Tags that tell the order of pictures at one position where nothing above distinguishes them: earliest first.
+TIMES = (
+    ("acquisition time", ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")),
+    ("content time", ("ContentTime",)),
+    ("instance number", ("InstanceNumber",)),
+)
+
+#: Private elements that hold the b-value (s/mm^2): Siemens, GE, Philips.
+_PRIVATE_B_VALUES = (
+    (0x0019, "SIEMENS MR HEADER", 0x0C),
+    (0x0043, "GEMS_PARM_01", 0x39),
+    (0x2001, "Philips Imaging DD 001", 0x03),
+)
+
+#: GE adds this to b-values to mark what they are.
+_GE_B_VALUE_OFFSET = 1_000_000_000
+
+__all__ = ["LABELS", "TIMES", "Frame", "frames_of", "groups_of", "number_of", "read_header", "value_in"]
 
 Numbers = tuple[float, ...]
 
@@ -43,18 +67,31 @@ class Frame:
     """One picture: where it is (LPS mm, as in DICOM) and how to read its values.
 
     A tag that is absent is None; where it is required, `need` raises an error that names the file and the tag.
-    `film` above 1 is the number of pictures in a file that does not give their positions.
+
+    Attributes
+    ----------
+    header : Header
+        Of its file.
+    number : int or None
+        Of the frame in its file, from 0; None where the file holds one picture.
+    rows, columns : int
+    position, orientation, pixel_spacing : tuple of float or None
+        ImagePositionPatient, ImageOrientationPatient, PixelSpacing.
+    thickness, slice_gap : float or None
+        SliceThickness and SpacingBetweenSlices in mm.
+    slope, intercept : float or None
+        Of the modality rescale.
+    rescale_type : str
+    tile : Tile or None
+        Its place in a mosaic.
+    labels, times : tuple of (str, str)
+        What distinguishes it from other pictures at its position.
     """
 
-    path: Path
+    header: Header
     number: int | None
-    series: str
-    modality: str
-    description: str
-    frame_of_reference: str
     rows: int
     columns: int
-    samples: int
     position: Numbers | None
     orientation: Numbers | None
     pixel_spacing: Numbers | None
@@ -63,13 +100,30 @@ class Frame:
     slope: float | None
     intercept: float | None
     rescale_type: str
-    mosaic: bool
-    film: int
-    variants: tuple[tuple[str, str], ...]
+    tile: Tile | None
+    labels: tuple[tuple[str, str], ...]
+    times: tuple[tuple[str, str], ...]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.header.path
+
+    @property
+    def modality(self) -> str:
+        """Modality (0008,0060)."""
+        return self.header.modality
+
+    @property
+    def frame_of_reference(self) -> str:
+        """FrameOfReferenceUID (0020,0052)."""
+        return self.header.frame_of_reference
 
     @property
     def name(self) -> str:
-        """File name, with the frame's number (from 1) where a file holds several."""
+        """File name, with the number of the frame or tile (from 1) where a file holds several."""
+        if self.tile is not None:
+            return f"{self.path.name}, tile {self.tile.number + 1}"
         return self.path.name if self.number is None else f"{self.path.name}, frame {self.number + 1}"
 
     def need(self, value: Numbers | None, tag: str) -> Numbers:
@@ -87,94 +141,128 @@ class Frame:
         return value
 
 
-def read_header(path: Path, pixels: bool = False) -> Dataset | None:
-    """Read one file; None when it is not DICOM.
+def frames_of(dataset: Dataset, path: Path) -> list[Frame] | str:
+    """List the pictures that a file holds, or say what it is when it is no scan.
 
     Raises
     ------
     FileError
-        When it is DICOM but its header is cut short.
+        When the header ends early, is damaged, or counts other frames than it describes.
     """
     with leniently(path):
-        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
-        return dataset if _kind(dataset) or "Modality" in dataset else None
-
-
-def frames_of(dataset: Dataset, path: Path) -> list[Frame]:
-    """List the pictures that a file holds; none for a report, a plan or a structure set.
-
-    Raises
-    ------
-    FileError
-        When the header ends early or is damaged.
-    """
-    with leniently(path):
-        if "Rows" not in dataset or "Columns" not in dataset:
-            if _kind(dataset).endswith("Image Storage"):
-                raise FileError(f"{path}: the header ends before Rows (0028,0010); it was cut. Copy it again.")
-            return []
+        header = header_of(dataset, path)
+        if isinstance(header, str):
+            return header
         if "PerFrameFunctionalGroupsSequence" not in dataset:
-            return [_frame(dataset, [dataset], path, None)]
+            if header.frames > 1:
+                return f"a film of {header.frames} frames without functional groups (5200,9230) that would place them"
+            frame = _frame(dataset, [dataset], header, None)
+            return [frame] if "MOSAIC" not in header.image_type else _split_mosaic(frame, dataset)
+        groups = dataset.PerFrameFunctionalGroupsSequence
+        if len(groups) != header.frames:
+            raise FileError(
+                f"{path.name}: NumberOfFrames (0028,0008) is {header.frames}, but functional groups (5200,9230) "
+                f"describe {len(groups)}. Export the series again."
+            )
         shared = _groups((dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])
         return [
-            _frame(dataset, [*_groups(item), *shared, dataset], path, number)
-            for number, item in enumerate(dataset.PerFrameFunctionalGroupsSequence)
+            _frame(dataset, [*_groups(item), *shared, dataset], header, number) for number, item in enumerate(groups)
         ]
 
 
-def _kind(dataset: Dataset) -> str:
-    # The meta header has it too, and is intact where the data set is truncated.
-    meta = getattr(dataset, "file_meta", None) or Dataset()
-    uid = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
-    return UID(uid).name if uid else ""
+def groups_of(dataset: Dataset, number: int | None) -> list[Dataset]:
+    """List the data sets in which a frame's tags may be, the most specific first."""
+    if number is None:
+        return [dataset]
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    return [*_groups(dataset.PerFrameFunctionalGroupsSequence[number]), *_groups(shared), dataset]
+
+
+def value_in(places: list[Dataset], *keywords: str) -> Any:
+    """Return the value of the first keyword that is there, in the first data set that has it; None without one."""
+    for keyword in keywords:
+        tag = _tag(keyword)
+        for place in places:
+            # Asking the keys is ten times faster than asking the data set, and most tags are absent.
+            if tag in place.keys():  # noqa: SIM118
+                return place[tag].value
+    return None
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def number_of(value: Any) -> float | None:
+    """Return a finite number, or None where there is none."""
+    numbers = _numbers([value], 1)
+    return numbers[0] if numbers else None
 
 
 def _groups(item: Dataset) -> list[Dataset]:
-    # A functional group is a sequence of one item, such as PlanePositionSequence; private ones do not count.
-    return [
-        element.value[0]
-        for element in item
-        if isinstance(element.value, Sequence) and len(element.value) and not element.tag.is_private
-    ]
+    # A functional group is a sequence of one item, such as PlanePositionSequence; private ones do not count. Directions
+    # of diffusion are one level below.
+    found: list[Dataset] = []
+    for element in item:
+        if isinstance(element.value, Sequence) and len(element.value) and not element.tag.is_private:
+            found.append(element.value[0])
+            below = element.value[0].get("DiffusionGradientDirectionSequence")
+            found.extend(below[:1] if below else [])
+    return found
 
 
-def _frame(dataset: Dataset, places: list[Dataset], path: Path, number: int | None) -> Frame:
-    def find(keyword: str) -> Any:
-        return next((place[keyword].value for place in places if keyword in place), None)
+def _frame(dataset: Dataset, places: list[Dataset], header: Header, number: int | None) -> Frame:
+    def find(*keywords: str) -> Any:
+        return value_in(places, *keywords)
 
-    image_type = _words(find("ImageType"))
-    variants = ((label, _words(find(keyword))) for label, keyword in VARIANTS)
+    labels = [(label, _text(find(*keywords))) for label, keywords in LABELS]
+    if header.modality == "MR" and number is None and not dict(labels)["b-value"]:
+        labels.append(("b-value", _private_b_value(dataset)))
+    times = [(label, _text(find(*keywords))) for label, keywords in TIMES]
     return Frame(
-        path=path,
+        header=header,
         number=number,
-        series=str(dataset.get("SeriesInstanceUID") or ""),
-        modality=str(dataset.get("Modality") or "OT"),
-        description=str(dataset.get("SeriesDescription") or ""),
-        frame_of_reference=str(dataset.get("FrameOfReferenceUID") or ""),
-        rows=int(dataset.Rows or 0),
-        columns=int(dataset.Columns or 0),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
+        rows=header.rows,
+        columns=header.columns,
         position=_numbers(find("ImagePositionPatient"), 3),
         orientation=_numbers(find("ImageOrientationPatient"), 6),
         pixel_spacing=_numbers(find("PixelSpacing"), 2),
-        thickness=_number(find("SliceThickness")),
-        slice_gap=_number(find("SpacingBetweenSlices")),
-        slope=_number(find("RescaleSlope")),
-        intercept=_number(find("RescaleIntercept")),
+        thickness=number_of(find("SliceThickness")),
+        slice_gap=number_of(find("SpacingBetweenSlices")),
+        slope=number_of(find("RescaleSlope")),
+        intercept=number_of(find("RescaleIntercept")),
         rescale_type=str(find("RescaleType") or ""),
-        film=int(dataset.get("NumberOfFrames") or 1) if number is None else 0,
-        mosaic="MOSAIC" in image_type.split("/"),
-        variants=tuple((label, value) for label, value in variants if value),
+        tile=None,
+        labels=tuple((label, value) for label, value in labels if value),
+        times=tuple((label, value) for label, value in times if value),
     )
 
 
-def _words(value: Any) -> str:
-    return "/".join(map(str, value)) if isinstance(value, (MultiValue, list)) else str(value or "")
+def _split_mosaic(whole: Frame, dataset: Dataset) -> list[Frame]:
+    tiles = tiles_of(dataset, whole)
+    return [
+        replace(whole, rows=tile.rows, columns=tile.columns, position=position, tile=tile) for tile, position in tiles
+    ]
 
 
-def _number(value: Any) -> float | None:
-    numbers = _numbers([value], 1)
-    return numbers[0] if numbers else None
+def _private_b_value(dataset: Dataset) -> str:
+    for group, creator, element in _PRIVATE_B_VALUES:
+        try:
+            value = dataset.private_block(group, creator)[element].value
+        except (KeyError, AttributeError):
+            continue
+        first = value[0] if isinstance(value, (list, tuple, Sequence)) or hasattr(value, "append") else value
+        number = number_of(first.decode("ascii", "replace") if isinstance(first, bytes) else first)
+        if number is not None:
+            return f"{number % _GE_B_VALUE_OFFSET:g}"
+    return ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (str, int, float)) or value is None:
+        return "" if value is None else str(value)
+    return "/".join(words(value)) if isinstance(value, Iterable) else str(value)
 
 
 def _numbers(value: Any, count: int) -> Numbers | None:

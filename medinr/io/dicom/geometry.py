@@ -7,7 +7,7 @@ DICOM places the centre of each slice's first pixel and the directions of its ro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,25 @@ def normal(frame: Frame) -> NDArray[np.float64]:
     GeometryError
         When the orientation is missing or its directions are not unit and perpendicular.
     """
-    cosines = np.array(frame.need(frame.orientation, _ORIENTATION_TAG)).reshape(2, 3)
-    if np.abs(cosines @ cosines.T - np.eye(2)).max() > COSINE_TOLERANCE:
+    orientation = frame.need(frame.orientation, _ORIENTATION_TAG)
+    along = _cross(orientation)
+    if along is None:
+        cosines = np.round(np.reshape(orientation, (2, 3)), 4).tolist()
         raise GeometryError(
-            f"{frame.name}: {_ORIENTATION_TAG} is {np.round(cosines, 4).tolist()}; two perpendicular unit "
-            "directions are wanted. The file is damaged: export it again."
+            f"{frame.name}: {_ORIENTATION_TAG} is {cosines}; two perpendicular unit directions are wanted. The file is "
+            "damaged: export it again."
         )
-    return np.cross(cosines[0], cosines[1])
+    return along
+
+
+@lru_cache(maxsize=1024)
+def _cross(orientation: tuple[float, ...]) -> NDArray[np.float64] | None:
+    cosines = np.reshape(orientation, (2, 3))
+    if np.abs(cosines @ cosines.T - np.eye(2)).max() > COSINE_TOLERANCE:
+        return None
+    along = np.cross(cosines[0], cosines[1])
+    along.flags.writeable = False
+    return along
 
 
 def distance(frame: Frame) -> float:
@@ -68,20 +80,27 @@ def in_order(frames: Sequence[Frame]) -> list[Frame]:
 
 def repeated(ordered: Sequence[Frame]) -> tuple[Frame, Frame] | None:
     """Return the first two slices that stand at one place, or None."""
-    for a, b in pairwise(ordered):
-        if distance(b) - distance(a) < SAME_PLACE_MM:
-            return a, b
-    return None
+    places = [distance(frame) for frame in ordered]
+    near = np.flatnonzero(np.diff(places) < SAME_PLACE_MM)
+    return (ordered[near[0]], ordered[near[0] + 1]) if len(near) else None
 
 
-def affine_of(ordered: Sequence[Frame], notes: list[str]) -> Affine:
+def affine_of(ordered: Sequence[Frame], notes: list[str], *, tilted: bool = False) -> Affine:
     """Return the RAS affine, shape (4, 4), of slices already in order; it maps ``(x, y, z, 1)`` to mm.
+
+    Parameters
+    ----------
+    ordered : sequence of Frame
+    notes : list of str
+        Irregularities are added.
+    tilted : bool
+        Accept slices that are sheared against each other (gantry tilt); the affine is then sheared too.
 
     Raises
     ------
     GeometryError
-        When a tag is missing, slices repeat, are missing, unevenly spaced or sheared against each other
-        (gantry tilt). Only the spacing of a single slice is taken from its thickness, with a note.
+        When a tag is missing, slices repeat, are missing, unevenly spaced or sheared against each other.
+        Only the spacing of a single slice is taken from its thickness, with a note.
     """
     first, last = ordered[0], ordered[-1]
     row_spacing, column_spacing = first.need(first.pixel_spacing, _SPACING_TAG)
@@ -97,7 +116,9 @@ def affine_of(ordered: Sequence[Frame], notes: list[str]) -> Affine:
     else:
         _check_spacing(ordered)
         step = (np.array(last.need(last.position, _POSITION_TAG)) - origin) / (len(ordered) - 1)
-        _check_tilt(ordered, step)
+        _check_line(ordered, step)
+        if not tilted:
+            _check_tilt(ordered, step)
         apart = float(np.linalg.norm(step))
         if first.thickness and apart > _WIDE_GAP * first.thickness:
             notes.append(f"slices are {apart:g} mm apart but {first.thickness:g} mm thick: some may be left out")
@@ -114,7 +135,7 @@ def _check_spacing(ordered: Sequence[Frame]) -> None:
     if pair:
         raise GeometryError(
             f"{pair[0].name} and {pair[1].name} are at the same place ({distance(pair[0]):.2f} mm along the "
-            "normal). Remove the copy, or separate the two image sets."
+            "normal), and no tag tells them apart. Keep one of them."
         )
     gaps = np.diff([distance(frame) for frame in ordered])
     usual = float(np.median(gaps))
@@ -138,25 +159,38 @@ def _check_spacing(ordered: Sequence[Frame]) -> None:
     )
 
 
+def tilt_degrees(affine: Affine) -> float:
+    """Return by how many degrees a stack leans off the normal of its slices; 0 within tolerance."""
+    along = np.cross(affine[:3, 0], affine[:3, 1])
+    along /= np.linalg.norm(along)
+    step = affine[:3, 2]
+    sideways = float(np.linalg.norm(step - (step @ along) * along))
+    tangent = sideways / abs(float(step @ along))
+    return float(np.degrees(np.arctan(tangent))) if tangent > TILT_TANGENT else 0.0
+
+
 def _check_tilt(ordered: Sequence[Frame], step: NDArray[np.float64]) -> None:
     along = normal(ordered[0])
-    sideways = step - (step @ along) * along
-    tangent = float(np.linalg.norm(sideways) / (step @ along))
+    tangent = float(np.linalg.norm(step - (step @ along) * along) / (step @ along))
     if tangent > TILT_TANGENT:
         raise GeometryError(
-            f"{ordered[0].name} to {ordered[-1].name}: the stack leans "
-            f"{np.degrees(np.arctan(tangent)):.1f} degrees off the slice normal (gantry "
-            f"tilt, {_POSITION_TAG}). Resample it to a straight grid first."
+            f"{ordered[0].name} to {ordered[-1].name}: the stack leans {np.degrees(np.arctan(tangent)):.1f} degrees "
+            f"off the slice normal (gantry tilt, {_POSITION_TAG}). Add --straighten to have it resampled to a straight "
+            "grid (straighten=True in Python)."
         )
-    origin = np.array(ordered[0].position)
-    for number, frame in enumerate(ordered):
-        off = float(np.linalg.norm(np.array(frame.position) - origin - number * step))
-        # Rounding of positions adds up to one tolerance at most, as every position is rounded on its own.
-        if off > SPACING_MM + 2 * SPACING_RELATIVE * float(np.linalg.norm(step)):
-            raise GeometryError(
-                f"{frame.name}: {_POSITION_TAG} is {off:.2f} mm off the line through the other slices. "
-                "Remove the slice, or export the series again."
-            )
+
+
+def _check_line(ordered: Sequence[Frame], step: NDArray[np.float64]) -> None:
+    positions = np.array([frame.position for frame in ordered], dtype=np.float64)
+    line = positions[0] + np.arange(len(ordered))[:, None] * step
+    off = np.linalg.norm(positions - line, axis=1)
+    # Rounding of positions adds up to one tolerance at most, as every position is rounded on its own.
+    wrong = np.flatnonzero(off > SPACING_MM + 2 * SPACING_RELATIVE * float(np.linalg.norm(step)))
+    if len(wrong):
+        raise GeometryError(
+            f"{ordered[wrong[0]].name}: {_POSITION_TAG} is {off[wrong[0]]:.2f} mm off the line through the other "
+            "slices. Remove the slice, or export the series again."
+        )
 
 
 def _single_spacing(frame: Frame, notes: list[str]) -> float:

@@ -1,55 +1,54 @@
-"""A reconstruction as a derived DICOM series in the study of its source.
+"""A result as a derived DICOM series in the study of its source.
 
-Patient, study and frame of reference come from the source slices. The series and its instances are new and record the
-derivation and the source images (PS3.3, C.7.6.1.1.3 and C.12.4).
+On the source's voxels an enhanced object gives an enhanced one, and classic files give one derived file each. On
+another grid (other slices, another resolution) the series has one slice a file, with its own geometry in the source's
+frame of reference.
 """
 
 from __future__ import annotations
 
-import copy
-from datetime import datetime
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medinr.errors import FileError, IntensityError, UnitError
+from medinr.errors import FileError, MedinrError
 from medinr.io.atomic import atomic_path
-from medinr.io.dicom.frames import Frame, frames_of, read_header
-from medinr.io.dicom.geometry import affine_of, distance
-from medinr.io.grid import onto_grid
+from medinr.io.dicom.deidentify import Deidentifier, notes_of
+from medinr.io.dicom.derived import Derivation, copied
+from medinr.io.dicom.derived_enhanced import enhanced_object
+from medinr.io.dicom.derived_single import Stack, slice_elsewhere, slice_on_source, stack_of
+from medinr.io.dicom.frames import Frame
+from medinr.io.dicom.quantisation import Quantisation, quantisation
+from medinr.io.dicom.sources import Place, Source, on_source_voxels, open_sources
 from medinr.volume import Volume
 
-#: Added to the source's SeriesNumber, so that viewers list the derived series near, but after, its source.
-SERIES_NUMBER_OFFSET = 9000
+#: Makes a source's header into one that derived objects may copy, de-identified where that is asked for.
+Prepare = Callable[[Source], Dataset]
 
-#: Tags that describe the source's stored numbers, its other pictures or its signature, not the new pixels.
-_DROPPED = (
-    "SmallestImagePixelValue",
-    "LargestImagePixelValue",
-    "SmallestPixelValueInSeries",
-    "LargestPixelValueInSeries",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "IconImageSequence",
-    "DigitalSignaturesSequence",
-    "MACParametersSequence",
-    "OriginalAttributesSequence",
-    "PixelDataProviderURL",
-    "DataSetTrailingPadding",
-    "SourceImageSequence",
-    "DerivationCodeSequence",
-    "ReferencedImageSequence",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-)
 
-_INT16 = np.iinfo(np.int16)
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        In slice order.
+    step : float
+        Distance of the stored values, in the volume's unit; none is off by more than half of it.
+    notes : tuple of str
+        What the reader of a result should know, in words.
+    """
+
+    files: tuple[Path, ...]
+    step: float
+    notes: tuple[str, ...] = ()
 
 
 def write_derived_series(
@@ -58,139 +57,155 @@ def write_derived_series(
     *,
     description: str,
     settings_summary: str,
+    derivation: str = "reconstruction",
+    source: Volume | None = None,
     overwrite: bool = False,
-) -> list[Path]:
-    """Write one derived slice per source slice, on the source's own pixels.
+    deidentify: bool = False,
+) -> Written:
+    """Write a result as a derived series.
 
     Parameters
     ----------
     volume : Volume
-        Read from a classic DICOM series (one source file per slice), perhaps reoriented since, with new values.
+        New values on the voxels of a DICOM series, perhaps reoriented or with some slices only; or on any other
+        rectangular grid in its frame of reference.
     folder : Path or str
-        Appears only when all slices are written.
+        Appears only when all files are written.
     description : str
         SeriesDescription; cut at 64 characters, as DICOM does.
     settings_summary : str
         DerivationDescription: how the pixels were made; cut at 1024 characters.
+    derivation : {"reconstruction", "denoising", "resolution", ""}
+        Kind of DerivationCodeSequence; none when empty.
+    source : Volume, optional
+        The scan that the volume was made of; by default the volume's own provenance says it.
     overwrite : bool
+    deidentify : bool
+        Apply the Basic Application Level Confidentiality Profile. Burned-in text and faces stay.
 
     Returns
     -------
-    list of Path
-        The files, in slice order.
+    Written
 
     Raises
     ------
     FileError
-        When the volume has no classic DICOM source.
+        When there is no source that derived objects can be made of (`medinr.io.dicom.sources.why_not_dicom` says so
+        before), or files cannot be written.
     GeometryError
-        When it does not lie on its source's voxels.
+        When the volume's axes are not perpendicular.
     IntensityError
-        When values are not finite, or beyond 16 bits for HU.
+        When values are complex, not finite, or beyond 16 bits for HU.
+    LibraryError
+        When `deidentify` is set and its library is missing.
     UnitError
         When CT values are not in HU.
     OutputExistsError
         When the folder exists and `overwrite` is not set.
     """
     folder = Path(folder)
-    sources, frames = _sources(volume)
-    first = frames[0]
-    placed = onto_grid(volume, affine_of(frames, []), (len(frames), first.rows, first.columns), first.name)
-    if np.iscomplexobj(placed.array) or not np.isfinite(placed.array).all():
-        raise IntensityError(f"{folder.name}: DICOM holds finite real values. Take the magnitude first.")
-    if volume.modality == "CT" and volume.unit == "1/mm":
-        raise UnitError("CT goes out in HU; these values are 1/mm. Use units.hu_from_attenuation.")
-    stored, slope, intercept = _stored(placed)
-    series_uid = generate_uid()
+    values = quantisation(volume)
+    sources = open_sources(volume if source is None else source)
+    cleaner = Deidentifier() if deidentify else None
+
+    def prepare(one: Source) -> Dataset:
+        header = copied(one.header)
+        if cleaner is not None:
+            cleaner(header)
+        return header
+
+    unit = f" {volume.unit}" if volume.unit != "a.u." else ""
+    settings = f"{settings_summary}; stored in steps of {values.slope:.3g}{unit}"
+    record = Derivation(description, settings, derivation, dated=not deidentify)
     names = []
     # Sources with values outside their VR (odd dates, long names) are common and are copied unchanged.
-    with pydicom.config.disable_value_validation(), atomic_path(folder, overwrite) as temporary:
+    with writing(folder), atomic_path(folder, overwrite) as temporary:
         temporary.mkdir()
-        for number, (source, pixels) in enumerate(zip(sources, stored, strict=True), start=1):
-            slice_ = _derived(source, series_uid, number, description, settings_summary)
-            _set_pixels(slice_, pixels, slope, intercept, volume.unit == "HU")
+        for number, dataset in enumerate(_objects(volume, sources, prepare, values, record), start=1):
             names.append(f"{number:04d}.dcm")
-            slice_.save_as(temporary / names[-1], enforce_file_format=True)
-    return [folder / name for name in names]
+            dataset.save_as(temporary / names[-1], enforce_file_format=True)
+    notes = notes_of(sources[0].header) if deidentify else ()
+    return Written(tuple(folder / name for name in names), values.slope, notes)
 
 
-def _sources(volume: Volume) -> tuple[list[Dataset], list[Frame]]:
-    files = volume.provenance.files
-    if volume.provenance.format != "dicom" or len(files) != volume.shape[0]:
-        raise FileError(
-            f"The scan came from {volume.provenance.format} with {len(files)} file(s) for {volume.shape[0]} "
-            "slices; a derived DICOM series needs one source file per slice. Write NIfTI instead."
-        )
-    sources, frames = [], []
-    for file in files:
-        dataset = read_header(file)
-        found = [] if dataset is None else frames_of(dataset, file)
-        if dataset is None or len(found) != 1 or found[0].number is not None:
-            raise FileError(f"{file}: not a DICOM file of one slice (enhanced?). Write NIfTI instead.")
-        sources.append(dataset)
-        frames.append(found[0])
-    # The volume may have been reoriented since; on disk slices are ordered along their normal, as they were read.
-    order = sorted(range(len(frames)), key=lambda number: distance(frames[number]))
-    return [sources[number] for number in order], [frames[number] for number in order]
-
-
-def _stored(volume: Volume) -> tuple[NDArray[np.int16], float, float]:
-    low, high = float(volume.array.min()), float(volume.array.max())
-    if volume.unit == "HU":
-        if low < _INT16.min or high > _INT16.max:
-            raise IntensityError(f"HU from {low:.0f} to {high:.0f} do not fit 16 bits. Clip the values first.")
-        slope, intercept = 1.0, 0.0
+def _objects(
+    volume: Volume, sources: Sequence[Source], prepare: Prepare, values: Quantisation, record: Derivation
+) -> Iterator[Dataset]:
+    placed = on_source_voxels(volume, sources)
+    if placed is None:
+        yield from _elsewhere(volume, sources, prepare, values, record)
+        return
+    moved, places = placed
+    if places[0].source.enhanced:
+        slices: dict[int, list[int]] = {}
+        for number, place in enumerate(places):
+            slices.setdefault(id(place.source), []).append(number)
+        for instance, numbers in enumerate(slices.values(), start=1):
+            part = replace(moved, array=moved.array[numbers])
+            source, frames = places[numbers[0]].source, [places[number].frame.number or 0 for number in numbers]
+            yield enhanced_object(part, prepare(source), frames, values, record, instance)
     else:
-        # All 16 bits, with a slope and intercept that survive as decimal strings of 16 characters.
-        slope = float(f"{(high - low) / (_INT16.max - _INT16.min):.9g}") or 1.0
-        intercept = float(f"{low - slope * _INT16.min:.9g}")
-    stored = np.rint((volume.array.astype(np.float64) - intercept) / slope)
-    return np.clip(stored, _INT16.min, _INT16.max).astype(np.int16), slope, intercept
+        for number, (place, plane) in enumerate(zip(places, moved.array, strict=True), start=1):
+            yield slice_on_source(prepare(place.source), plane, values, record, (number, len(places)))
 
 
-def _derived(source: Dataset, series_uid: str, number: int, description: str, settings: str) -> Dataset:
-    derived = copy.deepcopy(source)
-    derived.remove_private_tags()
-    # Overlays (groups 6000 to 60FF) were drawn on the source's picture.
-    del derived[0x60000000:0x61000000]
-    for keyword in _DROPPED:
-        if keyword in derived:
-            del derived[keyword]
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    derived.SourceImageSequence = [reference]
-    derived.SOPInstanceUID = generate_uid()
-    derived.SeriesInstanceUID = series_uid
-    derived.SeriesNumber = int(source.get("SeriesNumber") or 0) + SERIES_NUMBER_OFFSET
-    derived.InstanceNumber = number
-    derived.ImageType = ["DERIVED", "SECONDARY", *list(source.get("ImageType") or [])[2:]]
-    derived.SeriesDescription = _plain(description, 64)
-    derived.DerivationDescription = _plain(settings, 1024)
-    now = datetime.now()
-    derived.InstanceCreationDate = derived.ContentDate = f"{now:%Y%m%d}"
-    derived.InstanceCreationTime = derived.ContentTime = f"{now:%H%M%S}"
-    derived.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    derived.file_meta.MediaStorageSOPClassUID = derived.SOPClassUID
-    derived.file_meta.MediaStorageSOPInstanceUID = derived.SOPInstanceUID
-    return derived
+def _elsewhere(
+    volume: Volume, sources: Sequence[Source], prepare: Prepare, values: Quantisation, record: Derivation
+) -> Iterator[Dataset]:
+    stack = stack_of(volume)
+    headers = {id(source): prepare(source) for source in sources}
+    places = [Place.of(source, frame) for source in sources for frame in source.frames if _located(frame)]
+    count = volume.shape[0]
+    for number, origin in enumerate(stack.origins, start=1):
+        plane = volume.array[count - number if stack.backwards else number - 1]
+        near, nearest = _near(places, stack, origin, volume.shape)
+        used = dict.fromkeys([id(place.source) for place in near] or headers)
+        chosen = nearest.source if nearest is not None else sources[0]
+        frame = (0 if nearest is None else nearest.frame.number or 0) if chosen.enhanced else None
+        yield slice_elsewhere(
+            [headers[key] for key in used], (headers[id(chosen)], frame), plane, values, record, stack, (number, count)
+        )
 
 
-def _plain(text: str, limit: int) -> str:
-    # A backslash separates values in DICOM, and the source's character set may hold ASCII only.
-    return text.replace("\\", "/").encode("ascii", "replace").decode("ascii")[:limit]
+def _near(
+    places: Sequence[Place], stack: Stack, origin: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[list[Place], Place | None]:
+    """Source slices that a slice elsewhere cuts or lies between, and the nearest of them."""
+    if not places:
+        return [], None
+    x, y, _ = stack.spacing
+    _, rows, columns = shape
+    across, down = stack.row * x * (columns - 1), stack.column * y * (rows - 1)
+    corners = np.stack([origin, origin + across, origin + down, origin + across + down])
+    normal = places[0].normal
+    along = np.array([float(place.corners[0] @ normal) for place in places])
+    ends = corners @ normal
+    # Its own thickness and the distance of the source's slices reach beyond it.
+    gaps = np.diff(np.unique(np.round(along, 3)))
+    reach = max(stack.spacing[2] / 2, float(gaps.max()) if len(gaps) else 0.0)
+    inside = np.flatnonzero((along > ends.min() - reach) & (along < ends.max() + reach))
+    nearest = int(np.argmin(np.abs(along - float(ends.mean()))))
+    return [places[int(number)] for number in inside] or [places[nearest]], places[nearest]
 
 
-def _set_pixels(dataset: Dataset, pixels: NDArray[np.int16], slope: float, intercept: float, hounsfield: bool) -> None:
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit = 15
-    dataset.PixelRepresentation = 1
-    dataset.RescaleSlope = f"{slope:.10g}"
-    dataset.RescaleIntercept = f"{intercept:.10g}"
-    dataset.PixelData = np.ascontiguousarray(pixels, dtype="<i2").tobytes()
-    dataset["PixelData"].VR = "OW"
-    if hounsfield:
-        dataset.RescaleType = "HU"
+def _located(frame: Frame) -> bool:
+    return None not in (frame.position, frame.orientation, frame.pixel_spacing)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn whatever fails while DICOM is written into a `FileError` without the source's values in its words."""
+    try:
+        with pydicom.config.disable_value_validation(), warnings.catch_warnings(), np.errstate(all="ignore"):
+            # The warnings repeat values, which may identify the patient.
+            warnings.simplefilter("ignore")
+            yield
+    except MedinrError:
+        raise
+    except OSError as error:
+        raise FileError(f"{folder.name}: cannot be written ({error.strerror}). Choose another folder.") from error
+    except Exception as error:
+        raise FileError(
+            f"{folder.name}: the source's header cannot be written as DICOM ({type(error).__name__}). Write NIfTI "
+            "instead."
+        ) from error

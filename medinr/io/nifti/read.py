@@ -1,0 +1,98 @@
+"""NIfTI files to volumes."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+from nibabel.spatialimages import HeaderDataError
+
+from medinr.errors import FileError
+from medinr.io.assembly import assemble_volume
+from medinr.io.nifti.geometry import find_affine
+from medinr.io.nifti.header import NiftiFile, open_nifti, open_voxels
+from medinr.io.nifti.voxels import choose_volume, read_voxels, require_voxels
+from medinr.io.recognise import naming_note
+from medinr.volume import Array, ScanFacts, Volume
+
+#: Intents of a header (intent_code) that are no scan: statistics, estimates, labels, vectors.
+_LABELS, _STATISTICS, _OTHER_INTENTS = 1002, range(2, 25), range(1001, 1012)
+
+
+def read_nifti(path: Path | str, index: int | None = None, modality: str | None = None) -> Volume:
+    """Read a NIfTI file as a float32 volume (complex64 for complex data) in RAS millimetres.
+
+    NIfTI-1, NIfTI-2 and ANALYZE 7.5, in one file or as a ``.hdr/.img`` pair, compressed by gzip or not: the content
+    decides, not the name. Slope and intercept are applied. The sform goes before the qform. NaN is accepted here;
+    `Volume.require_usable` refuses it. Facts of the acquisition come from the JSON sidecar (BIDS, dcm2niix).
+
+    Parameters
+    ----------
+    path : Path or str
+        A file of 2, 3 or 4 dimensions; of a pair, either.
+    index : int, optional
+        Which volume of a four-dimensional file, counted from 0; the others are not loaded.
+    modality : {"MR", "CT", "OT"}, optional
+        NIfTI does not name it. Without it, the sidecar, the name, the header and the values decide
+        (`medinr.io.modality`), and the guess is noted. Padding of a CT in HU becomes `medinr.io.padding.HU_FLOOR`;
+        phase and all else keep every value.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, unreadable, truncated, not NIfTI, too large, or a volume must be chosen.
+    GeometryError
+        When it has no usable position.
+    UnitError
+        When `modality` is unknown.
+    """
+    path = Path(path)
+    scan = open_nifti(path)
+    notes = _notes_on_files(scan)
+    array, chosen = _read_array(path, scan, index, notes)
+    affine = find_affine(scan, array.shape[::-1], path.name, notes)
+    return assemble_volume(
+        path,
+        array,
+        affine,
+        file_format="nifti",
+        index=chosen,
+        modality=modality,
+        notes=notes,
+        header_text=scan.text,
+        header_facts=_facts_of_header(scan),
+    )
+
+
+def _read_array(path: Path, scan: NiftiFile, index: int | None, notes: list[str]) -> tuple[Array, int]:
+    layout = scan.layout
+    chosen = choose_volume(layout.shape, index, path.name)
+    require_voxels(layout, scan.voxel_path.stat().st_size, scan.voxels_compressed, path.name)
+    try:
+        with open_voxels(scan) as file:
+            return read_voxels(file, layout, chosen, notes), chosen
+    except (EOFError, OSError, zlib.error, ValueError, HeaderDataError) as error:
+        raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
+
+
+def _notes_on_files(scan: NiftiFile) -> list[str]:
+    notes = []
+    naming = naming_note(scan.header_path, scan.header_compressed)
+    if naming:
+        notes.append(naming)
+    if not scan.is_analyze:
+        intent = int(scan.header["intent_code"])
+        if intent == _LABELS:
+            notes.append("the header says that these are labels, no scan")
+        elif intent in _STATISTICS:
+            notes.append("the header says that these are values of a statistic, no scan")
+        elif intent in _OTHER_INTENTS:
+            notes.append(f"the header says that these are no intensities of a scan (intent {intent})")
+    return notes
+
+
+def _facts_of_header(scan: NiftiFile) -> ScanFacts:
+    # dcm2niix writes the echo time (ms) into the description: "TE=30;Time=134935.305;phase=1".
+    echo = re.match(r"TE=(\d{1,6}(?:\.\d{1,6})?);", scan.text)
+    return ScanFacts(echo_time=float(echo[1]) or None if echo else None, repetition_time=scan.repetition_time)
