@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medinr.api.reconstruct import reconstruct as reconstruct
     from medinr.api.simulate import simulate as simulate
     from medinr.config import load_task_config as load_settings
+    from medinr.data.reader import MedinrReader as MedinrReader
     from medinr.io.measurement import read_measurement as load_measurement
     from medinr.io.measurement import write_measurement as save_measurement
     from medinr.io.nifti import write_nifti as save_scan
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 #: Where each name is, and what it is called there.
 _NAMES = {
     "Measurement": ("medinr.measurement", "Measurement"),
+    "MedinrReader": ("medinr.data.reader", "MedinrReader"),
     "Model": ("medinr.models.model", "Model"),
     "Problem": ("medinr.solve.problem", "Problem"),
     "RawMeasurement": ("medinr.raw", "RawMeasurement"),
@@ -61,6 +63,7 @@ _NAMES = {
 
 __all__ = [
     "Measurement",
+    "MedinrReader",
     "Model",
     "Problem",
     "RawMeasurement",

@@ -248,7 +248,7 @@ def _of_subject(manifest: Manifest, scans: Sequence[ManifestRow], per_scan: int)
 
 
 def _of_scan(manifest: Manifest, row: ManifestRow, per_scan: int) -> list[Item]:
-    volume = read_scan(manifest.verify(row), modality=row.modality)
+    volume = read_scan(manifest.verify(row), series=row.series_number, modality=row.modality)
     usable = row.slice_numbers(volume.shape[0])
     count = min(per_scan, len(usable))
     items = []

@@ -134,7 +134,7 @@ def _of_session(
     scans = _read_session(manifest, rows)
     for scan in scans:
         registered = {
-            other.row.path: (Resampler(other.volume, scan.volume), other.matrix @ np.linalg.inv(scan.matrix))
+            other.row.name: (Resampler(other.volume, scan.volume), other.matrix @ np.linalg.inv(scan.matrix))
             for other in scans
             if other is not scan and other.matrix is not None and scan.matrix is not None
         }
@@ -152,7 +152,7 @@ def _of_session(
 
 def _read_session(manifest: Manifest, rows: Sequence[ManifestRow]) -> list[_Scan]:
     """Read the scans of a session and register the others to the first; single slices are not registered."""
-    volumes = [read_scan(manifest.verify(row), modality="MR") for row in rows]
+    volumes = [read_scan(manifest.verify(row), series=row.series_number, modality="MR") for row in rows]
     for row, volume in zip(rows, volumes, strict=True):
         volume.require_finite(row.path)
     matrices = [np.eye(4), *(_register(volume, volumes[0]) for volume in volumes[1:])]
