@@ -1,4 +1,4 @@
-"""What is in this file or folder, in words and without anything that names the patient."""
+"""What is in this file or folder, whether medinr can use it, and what that means for results made from it."""
 
 from __future__ import annotations
 
@@ -7,38 +7,43 @@ from pathlib import Path
 from typing import Any
 
 from medinr.errors import FileError
-from medinr.io.hashes import looks_like_dicom
+from medinr.io.dicom.series import is_dicom_source
 from medinr.io.raw.read import is_raw, read_raw
 from medinr.io.scan import read_scan
-from medinr.jobs.inspect.describe import describe_dicom, describe_manifest, describe_safetensors, describe_volume
+from medinr.jobs.inspect.describe import describe_manifest, describe_safetensors
+from medinr.jobs.inspect.inspection import Inspection
 from medinr.jobs.inspect.raw import describe_raw
+from medinr.jobs.inspect.scans import inspect_dicom, inspect_volume
 
 
 def inspect(
     path: Path | str,
     *,
     index: int | None = None,
-    series: int | None = None,
+    series: int | str | None = None,
+    modality: str | None = None,
     sidecar: Path | str | Mapping[str, Any] | None = None,
-) -> str:
+) -> Inspection:
     """Describe a scan, a raw measurement, a folder of series, a manifest or a medinr file.
 
     Parameters
     ----------
     path : Path or str
-        DICOM folder or file, NIfTI, raw data (see `medinr.io.raw.read.read_raw`), ``.safetensors`` (measurement or
-        model) or ``.csv`` (manifest).
+        DICOM folder, archive or file, NIfTI, raw data (see `medinr.io.raw.read.read_raw`), ``.safetensors``
+        (measurement or model) or ``.csv`` (manifest).
     index : int, optional
-        Which volume of a four-dimensional NIfTI file.
-    series : int, optional
+        Which volume of a four-dimensional file.
+    series : int or str, optional
         Which series of a DICOM folder; all are listed without it.
+    modality : {"MR", "CT", "OT"}, optional
+        Of a file that does not name it.
     sidecar : Path, str or mapping, optional
         What a raw file does not say itself.
 
     Returns
     -------
-    str
-        Several lines: geometry, intensities and oddities, or what keeps the scan from being used.
+    Inspection
+        Its `text` and `json` describe it, `usable` tells whether there is something to work with.
 
     Raises
     ------
@@ -47,13 +52,13 @@ def inspect(
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        return describe_safetensors(path)
+        return Inspection("safetensors", lines=tuple(describe_safetensors(path).splitlines()))
     if path.suffix == ".csv":
-        return describe_manifest(path)
+        return Inspection("manifest", lines=tuple(describe_manifest(path).splitlines()))
     if is_raw(path):
-        return describe_raw(read_raw(path, sidecar=sidecar))
+        return Inspection("raw", lines=tuple(describe_raw(read_raw(path, sidecar=sidecar)).splitlines()))
     if sidecar is not None:
         raise FileError(f"{path}: a sidecar explains raw data; this is none.")
-    if path.is_dir() or (path.is_file() and looks_like_dicom(path)):
-        return describe_dicom(path, series)
-    return describe_volume(read_scan(path, index=index, series=series))
+    if is_dicom_source(path) and index is None:
+        return inspect_dicom(path, series, modality)
+    return inspect_volume(read_scan(path, index=index, series=series, modality=modality))

@@ -17,6 +17,7 @@ from medinr.jobs.evaluate.results import Results
 from medinr.jobs.evaluate.sentences import basis_sentence
 from medinr.report.cases import ShownCase, shown_cases
 from medinr.report.charts import convergence_chart, psnr_time_chart, stop_words
+from medinr.report.findings import finding_rows
 from medinr.report.pictures import Budget
 from medinr.report.sampling import sampling_chart, sampling_words
 from medinr.report.tables import (
@@ -88,6 +89,7 @@ def report_page(results: Results, *, title: str = "Evaluation", budget: Budget |
         ],
         "cases": [_panel(number, case, results.facts, series) for number, case in enumerate(shown)],
         "data": _data(shown, results.facts, by_task),
+        "findings": finding_rows(results.cases()),
         "levels": levels,
         "missing": missing,
         "non_finite": [(case.words, case.facts["non_finite"]) for case in shown if case.facts["non_finite"]],
