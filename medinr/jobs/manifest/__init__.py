@@ -1,0 +1,1 @@
+"""Manifests: built from a folder, verified, split anew."""
