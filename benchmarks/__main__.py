@@ -156,6 +156,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--images", type=parse_slices, default=(1, 257), help="numbers of images in a batch (default: 1,257)"
     )
 
+    scan_io = add("scan-io", _scan_io, "Time and memory of reading and writing a CT series, beside MONAI's.")
+    _number(scan_io, "--slices", 500, "slices of the synthetic series")
+    _size(scan_io, 512)
+    _number(scan_io, "--rounds", 3, "runs of every task")
+
+    fuzz = add("fuzz-readers", _fuzz_readers, "Damaged DICOM and NIfTI through readers and writers.")
+    _number(fuzz, "--inputs", 20_000, "damaged inputs")
+    fuzz.add_argument("--seed", type=int, default=0, metavar="N", help="of all damage (default: %(default)s)")
+    _number(fuzz, "--minutes", 60, "longest time")
+    _number(fuzz, "--workers", 2, "processes")
+    fuzz.add_argument("--only", type=int, metavar="N", help="number of a single input to try again")
+
     # Only listed here: `main` passes its options on.
     text = "Hashes of every image that a fixed set of commands makes."
     commands.add_parser("hashes", help=text, description=text, add_help=False)
@@ -296,6 +308,29 @@ def _operators(options: argparse.Namespace, announce: Announce) -> Table:
 
     sizes = (options.size,) if options.size else (256, 512)
     return benchmark_operators(sizes, options.images, options.out, overwrite=options.overwrite, announce=announce)
+
+
+def _scan_io(options: argparse.Namespace, announce: Announce) -> Table:
+    from benchmarks.scan_io import benchmark_scan_io
+
+    return benchmark_scan_io(
+        options.slices, options.size, options.rounds, options.out, overwrite=options.overwrite, announce=announce
+    )
+
+
+def _fuzz_readers(options: argparse.Namespace, announce: Announce) -> Table:
+    from benchmarks.fuzz_readers import fuzz_readers
+
+    return fuzz_readers(
+        options.inputs,
+        options.seed,
+        options.out,
+        minutes=options.minutes,
+        workers=options.workers,
+        only=options.only,
+        overwrite=options.overwrite,
+        announce=announce,
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ import pytest
 from benchmarks import step
 from benchmarks.__main__ import main
 
-BENCHMARKS = ("fit", "step", "volume", "pretrain", "drawdown", "backbones", "trunks", "raw", "operators")
+BENCHMARKS = (
+    *("fit", "step", "volume", "pretrain", "drawdown", "backbones", "trunks", "raw", "operators"),
+    *("scan-io", "fuzz-readers"),
+)
 
 
 @pytest.mark.parametrize("name", [*BENCHMARKS, "hashes"])
