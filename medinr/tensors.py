@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +17,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     """Write tensors and text facts atomically, replacing what is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.touch()
+    mode = stat.S_IMODE(partial.stat().st_mode)  # of a new file here, as the umask has it
     save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial, metadata=dict(facts))
-    partial.chmod(0o644)  # the library writes files that only their owner may read
+    partial.chmod(mode)  # the library writes files that only their owner may read
     partial.replace(path)
 
 

@@ -22,8 +22,9 @@ def choose_model(
     sidecar: Path | None = None,
     announce: Callable[[str], None] = lambda line: None,
     index: int | None = None,
-    series: int | None = None,
+    series: int | str | None = None,
     modality: str | None = None,
+    straighten: bool = False,
 ) -> tuple[Measurement, tuple[Candidate, ...]]:
     """Rank the shipped models, others, and random weights as control, for a measurement.
 
@@ -41,7 +42,7 @@ def choose_model(
         What a raw file does not say itself.
     announce : callable, optional
         Called with the name of every model before it is tried.
-    index, series, modality : optional
+    index, series, modality, straighten : optional
         See `medinr.io.scan.read_scan`.
 
     Returns
@@ -63,9 +64,16 @@ def choose_model(
     chosen = slices
     if slices is None and source.suffix != ".safetensors" and not is_raw(source):
         # One slice tells models apart; simulating a whole volume would take longer than all the rest.
-        chosen = [read_scan(source, index=index, series=series, modality=modality).shape[0] // 2]
+        chosen = [read_scan(source, index=index, series=series, modality=modality, straighten=straighten).shape[0] // 2]
     measurement, _ = open_measurement(
-        source, config, slices=chosen, sidecar=sidecar, index=index, series=series, modality=modality
+        source,
+        config,
+        slices=chosen,
+        sidecar=sidecar,
+        index=index,
+        series=series,
+        modality=modality,
+        straighten=straighten,
     )
     positions = judged_slices(measurement, all_of_them=slices is not None)
     return measurement, rank_models(measurement, cards, positions, config.seed, announce)

@@ -58,11 +58,14 @@ def pretrain(
     if overwrite:
         for checkpoint in unfinished.values():
             checkpoint.unlink(missing_ok=True)
-    manifest = read_manifest(find_manifest(config.manifest, near))
+    listed = find_manifest(config.manifest, near)
+    manifest = read_manifest(listed)
     slices = trunk_slices(manifest, config)
     trunk, results = train_trunk(slices, config, unfinished["trunk"], progress)
     prior, scanned, more = train_denoisers(manifest, config, unfinished, prior_progress, follow_up_progress)
-    card = make_card(config, slices.labels, [slices, scanned], results | more, with_denoiser=prior is not None)
+    card = make_card(
+        config, slices.labels, [slices, scanned], results | more, manifest=listed, with_denoiser=prior is not None
+    )
     save_model(path, Model.of(trunk, prior, card))
     for checkpoint in unfinished.values():
         checkpoint.unlink(missing_ok=True)

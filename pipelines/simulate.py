@@ -19,8 +19,9 @@ def simulate(
     slices: Sequence[int] | None = None,
     overwrite: bool = False,
     index: int | None = None,
-    series: int | None = None,
+    series: int | str | None = None,
     modality: str | None = None,
+    straighten: bool = False,
 ) -> Measurement:
     """Simulate the measurement of a scan's slices and save it.
 
@@ -34,13 +35,15 @@ def simulate(
     slices : sequence of int, optional
     overwrite : bool
         Replace a finished file.
-    index, series, modality : optional
+    index, series, modality, straighten : optional
         See `medinr.io.scan.read_scan`.
 
     Returns
     -------
     Measurement
     """
-    measurement, _ = measure(source, config, slices=slices, index=index, series=series, modality=modality)
+    measurement, _ = measure(
+        source, config, slices=slices, index=index, series=series, modality=modality, straighten=straighten
+    )
     write_measurement(measurement, out, overwrite=overwrite)
     return measurement

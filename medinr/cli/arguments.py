@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from medinr.cli.manifest_arguments import add_manifest_commands
 from medinr.cli.threads import parse_threads
 
 DESCRIPTION = """\
@@ -17,6 +18,12 @@ EPILOG = "Not a medical device. Undersampling simulated from processed scans giv
 #: Raw data that are read.
 RAW = "raw data (ISMRMRD, fastMRI, Data Exchange .h5; BART .cfl; HTC 2022 .mat; .npy or .mat with a sidecar)"
 
+#: Scans that are read.
+SCAN = "DICOM folder, file, DICOMDIR or zip; NIfTI (.nii, .nii.gz, .hdr/.img), .mgz, .nrrd, .mha"
+
+#: Commands of two words: `main` joins them, and help and errors show them as typed.
+TWO_WORDS = ("models choose", "manifest build", "manifest verify", "manifest split")
+
 #: Commands that compute, and so have --threads.
 COMPUTING = ("pretrain", "reconstruct", "simulate", "evaluate", "models choose", "demo")
 
@@ -25,6 +32,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _millimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of 0.01 to 100 mm")
+    return value
 
 
 def _tolerance(text: str) -> float:
@@ -92,10 +109,38 @@ def build_parser() -> argparse.ArgumentParser:
         parents = [computing, common] if name in COMPUTING else [common]
         return commands.add_parser(name, help=text, description=text, parents=parents, epilog=EPILOG)
 
-    inspect = add("inspect", "Describe a file or folder: series, geometry, units, irregularities.")
+    inspect = add(
+        "inspect",
+        "Describe a file or folder: series, geometry, units, what a scan went through, and whether it can be used "
+        "(exit code 2 when nothing can).",
+    )
     inspect.add_argument("path", type=Path)
     _one_of_several(inspect)
+    _modality(inspect)
+    inspect.add_argument("--json", action="store_true", help="print JSON, without names of files and dates")
     _sidecar(inspect)
+
+    convert = add("convert", "Write any scan as NIfTI or as a derived DICOM series, on its own grid or another.")
+    convert.add_argument("source", type=Path, help=SCAN)
+    convert.add_argument("--out", type=Path, required=True, help=".nii.gz or .nii file; or a folder, for DICOM")
+    _slices(convert)
+    _one_of_several(convert)
+    _straighten(convert)
+    _modality(convert)
+    convert.add_argument(
+        "--grid", default="native", help="native, isotropic, or a scan whose grid is wanted (default: %(default)s)"
+    )
+    convert.add_argument(
+        "--spacing", type=_millimetres, metavar="MM", help="of the isotropic grid (default: the finest)"
+    )
+    convert.add_argument(
+        "--of",
+        type=Path,
+        metavar="SERIES",
+        help="DICOM series that the scan was made from: what is written belongs to its patient and study",
+    )
+    _deidentify(convert)
+    convert.add_argument("--overwrite", action="store_true", help="replace an existing result")
 
     pretrain = add("pretrain", "Train a model on the train split of a manifest; continues when interrupted.")
     pretrain.add_argument("config", help="configuration file, or name of a shipped one (pretrain_brain_mr)")
@@ -106,7 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
         "reconstruct",
         "Reconstruct raw data of a scanner, a measurement file, or a scan, whose measurement is simulated and saved.",
     )
-    _source(reconstruct, f"{RAW}; measurement .safetensors; NIfTI file or DICOM folder")
+    _source(reconstruct, f"{RAW}; measurement .safetensors; scan: {SCAN}")
     _sidecar(reconstruct)
     reconstruct.add_argument(
         "--prior",
@@ -130,10 +175,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write the standard deviation of every pixel, and the component not determined by the measurement",
     )
+    _deidentify(reconstruct)
     _settings(reconstruct)
 
     simulate = add("simulate", "Simulate the measurement of a scan and save it, without reconstructing.")
-    _source(simulate, "NIfTI file or DICOM folder")
+    _source(simulate, SCAN)
     simulate.add_argument(
         "--out", type=Path, default=Path("measurement.safetensors"), help="file (default: %(default)s)"
     )
@@ -185,9 +231,8 @@ def build_parser() -> argparse.ArgumentParser:
     models = add("models", "List the models that ship with medinr, or show the card and layers of one.")
     models.add_argument("name", nargs="?", help="model or .safetensors file whose card to show")
 
-    # The name has a space: `main` joins the two words, and help and errors show them as typed.
     choose = add("models choose", "Rank models for a measurement by how well they predict a held-out part of it.")
-    _source(choose, f"{RAW}; measurement .safetensors; NIfTI file or DICOM folder")
+    _source(choose, f"{RAW}; measurement .safetensors; scan: {SCAN}")
     _sidecar(choose)
     choose.add_argument(
         "--model",
@@ -198,6 +243,8 @@ def build_parser() -> argparse.ArgumentParser:
         help=".safetensors file to rank together with the shipped models (repeatable)",
     )
     _overrides(choose)
+
+    add_manifest_commands(add)
 
     check = add("check-operator", "Test your own forward operator: adjoint, derivative, linearity, batch, precision.")
     check.add_argument(
@@ -223,14 +270,39 @@ def _source(parser: argparse.ArgumentParser, what: str) -> None:
         default="kspace",
         help="denoise, superres, kspace, ct, or a configuration file (default: %(default)s)",
     )
-    parser.add_argument("--slices", type=parse_slices, help="10 or 10,12,14 or 10:20:2, counted from 0; default: all")
+    _slices(parser)
     _one_of_several(parser)
-    parser.add_argument("--modality", choices=["MR", "CT"], help="of a NIfTI file, which does not name it")
+    _straighten(parser)
+    _modality(parser)
+
+
+def _slices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--slices", type=parse_slices, help="10 or 10,12,14 or 10:20:2, counted from 0; default: all")
+
+
+def _modality(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--modality", choices=["MR", "CT"], help="of a file that does not name it, such as NIfTI")
 
 
 def _one_of_several(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--index", type=int, help="which volume of a 4D NIfTI file, from 0")
-    parser.add_argument("--series", type=int, help="which series of a DICOM folder, from 1")
+    parser.add_argument("--index", type=int, help="which volume of a 4D file, from 0")
+    parser.add_argument(
+        "--series", metavar="CHOICE", help="which DICOM series: number from 1, UID, or text such as 't2*tra'"
+    )
+
+
+def _straighten(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--straighten", action="store_true", help="resample a DICOM stack with gantry tilt to a straight grid"
+    )
+
+
+def _deidentify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="write DICOM without what identifies the patient (basic profile); burned-in text and faces stay",
+    )
 
 
 def _sidecar(parser: argparse.ArgumentParser) -> None:

@@ -71,6 +71,20 @@ def training_bars(console: Console, steps: int, prior_steps: int) -> Iterator[Tr
 
 
 @contextmanager
+def stage_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per stage of a job, which appears when the stage begins."""
+    with _bar(console) as bar:
+        tasks = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, note="")
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
 def fit_bar(console: Console) -> Iterator[Callable[[int, Step], None]]:
     """A bar per slice, with the residual in units of the noise."""
     with _bar(console) as bar:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from medinr.cli.bars import fit_bar, training_bars
-from medinr.cli.progress import evaluation_progress
+from medinr.cli.manifest_commands import manifest, manifest_build, manifest_split, manifest_verify
 from medinr.config import EvaluateConfig, find_config, find_manifest, load_config, load_task_config
 from medinr.errors import InputError
 from medinr.io.manifest import read_manifest
@@ -20,12 +21,49 @@ from medinr.jobs.evaluate.table import comparison_sentence, comparison_table, me
 from medinr.models.checkpoint import load_model, read_card, shipped_models
 from medinr.uncertainty.bootstrap import REPEATS
 
+__all__ = ["manifest", "manifest_build", "manifest_split", "manifest_verify"]
 
-def inspect(options: argparse.Namespace, console: Console) -> None:
-    """`medinr inspect`."""
-    from medinr.pipelines.inspect import inspect as describe
 
-    console.print(describe(options.path, index=options.index, series=options.series, sidecar=options.sidecar))
+def inspect(options: argparse.Namespace, console: Console) -> int:
+    """`medinr inspect`: 2 when nothing that is there can be used."""
+    from medinr.pipelines.inspect import inspect as run
+
+    found = run(
+        options.path,
+        index=options.index,
+        series=options.series,
+        modality=options.modality,
+        sidecar=options.sidecar,
+    )
+    console.print(found.json() if options.json else found.text(), highlight=False)
+    # Names of files may be those of patients: they stay out of what is piped into a file.
+    for words in found.naming_files():
+        print(f"medinr: {words}", file=sys.stderr)
+    return 0 if found.usable else 2
+
+
+def convert(options: argparse.Namespace, console: Console) -> None:
+    """`medinr convert`."""
+    from medinr.pipelines.convert import convert as run
+
+    made = run(
+        options.source,
+        options.out,
+        grid=options.grid,
+        spacing=options.spacing,
+        of=options.of,
+        slices=options.slices,
+        index=options.index,
+        series=options.series,
+        modality=options.modality,
+        straighten=options.straighten,
+        overwrite=options.overwrite,
+        deidentify=options.deidentify,
+    )
+    console.print(repr(made.volume), highlight=False)
+    for note in made.said():
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"Written to {options.out}", highlight=False)
 
 
 def pretrain(options: argparse.Namespace, console: Console) -> None:
@@ -71,9 +109,13 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             index=options.index,
             series=options.series,
             modality=options.modality,
+            straighten=options.straighten,
+            deidentify=options.deidentify,
         )
     for number, record in zip(result.measurement.slice_numbers, result.records, strict=True):
         console.print(f"slice {number}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False)
     for warning in result.warnings:
         console.print(f"Warning: {warning}", style="yellow", highlight=False)
     if result.auxiliary is not None:
@@ -95,12 +137,14 @@ def simulate(options: argparse.Namespace, console: Console) -> None:
         index=options.index,
         series=options.series,
         modality=options.modality,
+        straighten=options.straighten,
     )
     console.print(f"{measurement!r} written to {options.out}", highlight=False)
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> int:
     """`medinr evaluate`: 1 when a claim of --require does not hold."""
+    from medinr.cli.progress import evaluation_progress
     from medinr.pipelines.evaluate import evaluate as run
 
     path = find_config(options.config)
@@ -205,6 +249,7 @@ def models_choose(options: argparse.Namespace, console: Console) -> None:
         index=options.index,
         series=options.series,
         modality=options.modality,
+        straighten=options.straighten,
     )
     console.print(ranking(measurement, candidates), soft_wrap=False)
     console.print(verdict(measurement, candidates), highlight=False)

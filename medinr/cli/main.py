@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from medinr.cli.arguments import build_parser
+from medinr.cli.arguments import TWO_WORDS, build_parser
 from medinr.cli.memory import keep_freed_memory
 from medinr.cli.threads import use_threads, wait_briefly
 from medinr.errors import InputError
@@ -49,10 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _words(arguments: Sequence[str]) -> list[str]:
-    """Join the words of `models choose`, one command to the parser."""
-    if list(arguments[:2]) == ["models", "choose"]:
-        return ["models choose", *arguments[2:]]
-    return list(arguments)
+    """Join the words of a command of two words, which is one to the parser."""
+    two = " ".join(arguments[:2])
+    return [two, *arguments[2:]] if two in TWO_WORDS else list(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:

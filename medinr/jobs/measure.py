@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medinr.config import ReconstructConfig
-from medinr.errors import ConfigError
+from medinr.errors import ConfigError, UnitError
 from medinr.io.measurement import read_measurement
 from medinr.io.raw.read import is_raw, read_raw
 from medinr.io.scan import read_scan
+from medinr.jobs.audit.audit import audit_volume
+from medinr.jobs.audit.carried import with_findings
 from medinr.jobs.prepared import prepare_raw
 from medinr.jobs.reference import Reference
 from medinr.jobs.simulated import measure_slices, measured_slices
 from medinr.measurement import Measurement
+
+#: Parts of the signal whose absolute value is no picture of the tissue.
+_WITHOUT_MAGNITUDE = ("phase", "imaginary")
 
 
 def open_measurement(
@@ -23,8 +28,9 @@ def open_measurement(
     slices: Sequence[int] | None = None,
     sidecar: Path | None = None,
     index: int | None = None,
-    series: int | None = None,
+    series: int | str | None = None,
     modality: str | None = None,
+    straighten: bool = False,
 ) -> tuple[Measurement, Reference | None]:
     """Read or make the measurement of a source, whatever it is.
 
@@ -37,7 +43,7 @@ def open_measurement(
         Not of a measurement file, which is taken whole.
     sidecar : Path, optional
         What a raw file does not say itself.
-    index, series, modality : optional
+    index, series, modality, straighten : optional
         Of a scan, see `medinr.io.scan.read_scan`.
 
     Returns
@@ -61,7 +67,9 @@ def open_measurement(
     elif source.suffix == ".safetensors":
         measurement, reference = read_measurement(source), None
     else:
-        return measure(source, config, slices=slices, index=index, series=series, modality=modality)
+        return measure(
+            source, config, slices=slices, index=index, series=series, modality=modality, straighten=straighten
+        )
     if measurement.task != config.task:
         raise ConfigError(
             f"{source.name} is a measurement of task {measurement.task}; {config.task} was asked for. "
@@ -76,9 +84,22 @@ def measure(
     *,
     slices: Sequence[int] | None = None,
     index: int | None = None,
-    series: int | None = None,
+    series: int | str | None = None,
     modality: str | None = None,
+    straighten: bool = False,
 ) -> tuple[Measurement, Reference]:
-    """Simulate the measurement of a scan's slices; the scan itself comes back for comparison."""
-    whole = measured_slices(read_scan(source, index=index, series=series, modality=modality), config, source.name)
-    return measure_slices(whole, config, list(range(whole.shape[0]) if slices is None else slices), source.name)
+    """Simulate the measurement of a scan's slices; the scan itself comes back for comparison.
+
+    The findings of the scan's audit travel with the measurement.
+    """
+    scan = read_scan(source, index=index, series=series, modality=modality, straighten=straighten)
+    component = scan.provenance.facts.component
+    if component in _WITHOUT_MAGNITUDE:
+        raise UnitError(
+            f"{source.name}: this is the {component} of an MR scan; a measurement is simulated from its magnitude. "
+            "Give the magnitude image."
+        )
+    whole = measured_slices(scan, config, source.name)
+    numbers = list(range(whole.shape[0]) if slices is None else slices)
+    measurement, reference = measure_slices(whole, config, numbers, source.name)
+    return with_findings(measurement, audit_volume(scan)), reference

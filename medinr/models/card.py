@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medinr.errors import CheckpointError
+from medinr.io.provenance import last_part
 from medinr.priors.denoiser import DenoiserSettings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ModelCard:
     subjects, scan_hashes, scans, licences : tuple of str
         Who and what it was trained on; an evaluation refuses them.
     settings : dict
-        Training settings.
+        Training settings. The manifest is given by its file name and hash: folders may be called after patients.
     results : dict
         Figures reached in training.
     medinr_version : str
@@ -55,6 +56,12 @@ class ModelCard:
     settings: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     medinr_version: str = ""
+
+    def __post_init__(self) -> None:
+        manifest = self.settings.get("manifest")
+        if isinstance(manifest, str):
+            # Cards of earlier versions had the path.
+            object.__setattr__(self, "settings", {**self.settings, "manifest": last_part(manifest)})
 
     @property
     def trunk_settings(self) -> TrunkSettings:

@@ -15,12 +15,13 @@ COMMANDS = (
     "evaluate",
     "report",
     "models",
+    "manifest",
     "check-operator",
     "demo",
 )
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "models choose"])
+@pytest.mark.parametrize("command", [*COMMANDS, "models choose", "manifest build", "manifest verify", "manifest split"])
 def test_every_command_explains_itself(medinr, command):
     found = medinr(*command.split(), "--help")
     assert found.code == 0

@@ -5,6 +5,7 @@ import numpy as np
 
 from medinr.io.nifti import write_nifti
 from medinr.models.checkpoint import shipped_models
+from medinr.volume import Volume
 
 
 def test_a_scan_is_described_without_its_patient(medinr, synthetic, tmp_path):
@@ -37,7 +38,8 @@ def test_lines_are_not_broken_for_a_narrow_screen(medinr, synthetic, tmp_path):
 
 
 def test_one_of_several_is_chosen_as_for_the_other_commands(medinr, synthetic, tmp_path):
-    nib.save(nib.Nifti1Image(np.ones((20, 24, 4, 3), np.float32), np.eye(4)), tmp_path / "many.nii.gz")
+    values = np.random.default_rng(0).random((20, 24, 4, 3), np.float32)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "many.nii.gz")
     refused = medinr("inspect", tmp_path / "many.nii.gz")
     assert refused.code == 2
     assert "--index 0 to 2" in refused.err
@@ -47,6 +49,41 @@ def test_one_of_several_is_chosen_as_for_the_other_commands(medinr, synthetic, t
     assert "choose one with --series N" in medinr("inspect", tmp_path / "two", "--debug").out
     found = medinr("inspect", tmp_path / "two", "--series", "2", "--debug").out
     assert ("20 x 24 pixels" in found) != ("16 x 24 pixels" in found)
+
+
+def test_the_exit_code_is_2_when_nothing_can_be_used(medinr, synthetic, tmp_path):
+    synthetic.write_dicom_series(tmp_path / "holes", synthetic.phantom(), description="holes")[2].unlink()
+    found = medinr("inspect", tmp_path / "holes")
+    assert found.code == 2
+    assert found.out.startswith("verdict     not usable: 1 slice(s) missing")
+    assert "IM00" not in found.out
+    assert "between IM0004 and IM0000" in found.err
+    synthetic.write_dicom_series(tmp_path / "more" / "a", synthetic.phantom(), description="a")[2].unlink()
+    synthetic.write_dicom_series(tmp_path / "more" / "b", synthetic.phantom(), description="b")[2].unlink()
+    found = medinr("inspect", tmp_path / "more")
+    assert found.code == 2
+    assert found.out.count("not usable: 1 slice(s) missing") == 2
+    synthetic.write_dicom_series(tmp_path / "more" / "c", synthetic.phantom(), description="c")
+    assert medinr("inspect", tmp_path / "more").code == 0
+    assert medinr("inspect", tmp_path / "more", "--series", "1").code == 2
+    nothing = write_nifti(Volume(np.zeros((3, 8, 8), np.float32), np.eye(4), "MR"), tmp_path / "nothing.nii.gz")
+    assert medinr("inspect", nothing, "--json").code == 2
+
+
+def test_json_for_programs(medinr, synthetic, tmp_path):
+    synthetic.write_dicom_series(tmp_path / "Musterfrau", synthetic.phantom((3, 24, 20), "CT"), description="chest")
+    found = medinr("inspect", tmp_path / "Musterfrau", "--json", "--debug")
+    assert found.code == 0
+    facts = json.loads(found.out)
+    assert facts["format"] == "medinr-inspection-1"
+    assert facts["scans"][0]["verdict"] == "usable"
+    for secret in (synthetic.PATIENT_NAME, "Musterfrau", synthetic.PATIENT_ID, synthetic.BIRTH_DATE, "IM00"):
+        assert secret not in found.out
+
+
+def test_the_modality_of_a_file_can_be_told(medinr, synthetic, tmp_path):
+    path = write_nifti(synthetic.phantom(), tmp_path / "a.nii.gz")
+    assert "CT, from nifti" in medinr("inspect", path, "--modality", "CT", "--debug").out
 
 
 def test_a_manifest_a_measurement_and_a_model(medinr, synthetic, manifests, tmp_path):

@@ -55,6 +55,7 @@ def test_there_are_examples():
     assert "deepinv" in {block.needs for block in PAGES["docs/operators.md"]}
 
 
+@pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader")  # MONAI makes an object of each of its readers
 @pytest.mark.parametrize(("name", "needs"), CASES)
 def test_page(name: str, needs: str, request: pytest.FixtureRequest, tmp_path, monkeypatch, synthetic_results) -> None:
     if needs and importlib.util.find_spec(needs) is None:

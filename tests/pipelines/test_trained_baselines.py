@@ -120,7 +120,7 @@ def test_they_run_when_named_and_only_then(medinr, folder) -> None:
     assert set(table["method"]) == set(named.split(","))
     assert np.isfinite(table.loc[table["metric"] == "psnr", "value"]).all()
     facts = json.loads((folder / "out" / "evaluation.json").read_text())
-    assert facts["methods"]["U-Net"]["settings"]["task"]["training"] == f"{folder}/heads.csv"
+    assert facts["methods"]["U-Net"]["settings"]["task"]["training"] == "heads.csv"
     assert facts["methods"]["Reptile"]["settings"]["task"]["fit"]["steps"] == 2
     assert len(list((folder / "out" / "work" / "trained").glob("*.safetensors"))) == 4
     unnamed = medinr("evaluate", folder / "heads.csv", folder / "evaluate.yaml", "--out", folder / "default")

@@ -23,7 +23,7 @@ def auxiliary_rows(manifest: Manifest, row: ManifestRow, which: str) -> tuple[Ma
     tuple of ManifestRow
         Empty where there is no such scan.
     """
-    others = [other for other in manifest if other.modality == row.modality and other.path != row.path]
+    others = [other for other in manifest if other.modality == row.modality and other != row]
     own = [other for other in others if other.subject == row.subject]
     if which == "session":
         before = [other for other in own if other.session < row.session]

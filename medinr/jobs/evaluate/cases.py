@@ -26,6 +26,9 @@ from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.io.raw.read import read_raw
 from medinr.io.scan import read_scan
+from medinr.jobs.audit.audit import audit_volume
+from medinr.jobs.audit.carried import findings_of, with_findings
+from medinr.jobs.audit.finding import Finding
 from medinr.jobs.evaluate.auxiliary_rows import auxiliary_rows
 from medinr.jobs.evaluate.results import Case
 from medinr.jobs.measure import open_measurement
@@ -84,8 +87,9 @@ def prepare_cases(
         for path in auxiliary_paths(folder, task.name, scan):
             path.unlink()
         for position, other in enumerate(others):
-            read = read_scan(manifest.verify(other), modality=other.modality)
-            write_nifti(read, folder / WORK / f"{task.name}__{scan}__{position}.nii.gz", overwrite=True)
+            read = read_scan(manifest.verify(other), series=other.series_number, modality=other.modality)
+            copy = folder / WORK / f"{task.name}__{scan}__{position}.nii.gz"
+            write_nifti(read, copy, overwrite=True, source_header=False)
         cases = []
         for number in _spread(source.numbers, slices):
             around = source.around(number, task.neighbours)
@@ -104,6 +108,7 @@ def prepare_cases(
                 modality=measurement.modality,
                 peak=reference.peak,
                 sampling=acquisition_of(measurement).sampling(position),
+                findings=tuple(findings_of(measurement)),
             )
             write_measurement(measurement, folder / "measurements" / f"{case.case}.safetensors", overwrite=True)
             save_tensors(
@@ -132,6 +137,7 @@ class Source:
     sidecar: Path | None
     scan: Volume | None
     numbers: tuple[int, ...]
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def open(cls, task: NamedTask, manifest: Manifest, row: ManifestRow) -> Source:
@@ -139,8 +145,9 @@ class Source:
         path, sidecar = manifest.verify(row), manifest.sidecar_of(row)
         if task.real:
             return cls(row, path, sidecar, None, row.slice_numbers(read_raw(path, sidecar=sidecar).slices))
-        scan, numbers = taken_slices(read_scan(path, modality=row.modality), task.config, row)
-        return cls(row, path, None, scan, numbers)
+        read = read_scan(path, series=row.series_number, modality=row.modality)
+        scan, numbers = taken_slices(read, task.config, row)
+        return cls(row, path, None, scan, numbers, audit_volume(read))
 
     def around(self, number: int, neighbours: int) -> list[int]:
         """A slice and at most so many neighbours on either side, up to the end of the scan or an empty slice."""
@@ -157,8 +164,8 @@ class Source:
     def measure(self, config: ReconstructConfig, numbers: list[int]) -> tuple[Measurement, Reference]:
         """Return the measurement of slices and their references."""
         if self.scan is not None:
-            simulated: tuple[Measurement, Reference] = measure_slices(self.scan, config, numbers, self.row.path)
-            return simulated
+            simulated, images = measure_slices(self.scan, config, numbers, self.row.path)
+            return with_findings(simulated, self.findings), images
         measurement, reference = open_measurement(self.path, config, slices=numbers, sidecar=self.sidecar)
         assert reference is not None, "a task on raw data undersamples them"
         return measurement, reference
@@ -176,7 +183,6 @@ def save_tensors(path: Path, images: dict[str, NDArray[np.float32]], facts: dict
     with atomic_path(path, overwrite=True) as partial:
         tensors = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
         save_file(tensors, partial, metadata={"medinr": json.dumps(facts, sort_keys=True)})
-        partial.chmod(0o644)  # the library writes files that only their owner may read
 
 
 def load_facts(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from medinr.jobs.evaluate.plan import Plan
 from medinr.jobs.evaluate.results import FORMAT, read_facts, write_facts
 from medinr.jobs.methods.registry import METHODS, unavailable
 from medinr.jobs.record import versions
+from medinr.jobs.settings_facts import settings_facts
 from medinr.models.model import RANDOM
 
 #: Caveats of simulated measurements, by modality.
@@ -37,7 +37,7 @@ def note_settings(out: Path, config: EvaluateConfig, todo: Plan) -> None:
     """
     facts: dict[str, Any] = {
         "format": FORMAT,
-        "settings": asdict(config),
+        "settings": settings_facts(config),
         "versions": versions(),
         "seed": config.seed,
         "tasks": {name: _task_facts(task) for name, task in todo.tasks.items()},
@@ -45,7 +45,7 @@ def note_settings(out: Path, config: EvaluateConfig, todo: Plan) -> None:
             method: {
                 "words": METHODS[method].words,
                 "settings": {
-                    name: METHODS[method].settings(todo.tasks[name].config)
+                    name: settings_facts(METHODS[method].settings(todo.tasks[name].config))
                     for name, chosen in todo.methods.items()
                     if method in chosen
                 },
@@ -57,7 +57,7 @@ def note_settings(out: Path, config: EvaluateConfig, todo: Plan) -> None:
     }
     facts = json.loads(json.dumps(facts))
     if (out / "evaluation.json").exists():
-        before = read_facts(out)
+        before = _without_folders(read_facts(out))
         differs = [
             name for name in facts["tasks"] if before["tasks"].get(name, facts["tasks"][name]) != facts["tasks"][name]
         ]
@@ -74,6 +74,19 @@ def note_settings(out: Path, config: EvaluateConfig, todo: Plan) -> None:
     write_facts(out, facts)
 
 
+def _without_folders(facts: dict[str, Any]) -> dict[str, Any]:
+    """Reduce settings that an earlier version wrote with paths."""
+    tasks = {
+        name: task | {"facts": settings_facts(task["facts"])} if "facts" in task else task
+        for name, task in facts["tasks"].items()
+    }
+    methods = {
+        name: method | {"settings": settings_facts(method["settings"])} if "settings" in method else method
+        for name, method in facts["methods"].items()
+    }
+    return facts | {"tasks": tasks, "methods": methods}
+
+
 def _task_facts(task: NamedTask) -> dict[str, Any]:
     modality = acquisition_class(task.kind).modality
     return {
@@ -81,7 +94,7 @@ def _task_facts(task: NamedTask) -> dict[str, Any]:
         "modality": modality,
         "unit": "a.u." if modality == "MR" else "1/mm" if task.real else "HU",
         "words": task.words,
-        "facts": asdict(task.config),
+        "facts": settings_facts(task.config),
     }
 
 

@@ -74,6 +74,9 @@ class Case:
         ``stopped_at`` and ``reason``.
     sampling : mapping
         ``kind`` (lines, points, angles, none) and plain values from which it is drawn.
+    findings : tuple of mapping
+        What the scan went through before it came here: ``code``, ``severity``, ``words`` and ``meaning`` of each
+        (`medinr.jobs.audit`).
     """
 
     case: str
@@ -89,6 +92,7 @@ class Case:
     peak: float
     curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=lambda: {"kind": "none"})
+    findings: tuple[Mapping[str, str], ...] = ()
 
     @property
     def metric_modality(self) -> str:
@@ -198,7 +202,6 @@ def write_case(folder: Path, case: Case, images: Images) -> None:
     with atomic_path(folder / "images" / f"{case.case}.safetensors", overwrite=True) as partial:
         tensors = {name: np.ascontiguousarray(image, np.float32) for name, image in images.items()}
         save_file(tensors, partial, metadata={"medinr": json.dumps(facts, sort_keys=True)})
-        partial.chmod(0o644)  # the library writes files that only their owner may read
 
 
 def read_case(path: Path) -> Case:
@@ -207,6 +210,8 @@ def read_case(path: Path) -> Case:
         with safetensors.safe_open(path, framework="np") as file:
             facts = json.loads((file.metadata() or {})["medinr"])
         facts["spacing"] = tuple(facts["spacing"])
+        # Absent from slices written before scans were audited.
+        facts["findings"] = tuple(facts.get("findings", ()))
         return Case(**{name: facts[name] for name in (f.name for f in fields(Case))})
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileError(f"{path} is no slice of an evaluation ({type(error).__name__}: {error}).") from None

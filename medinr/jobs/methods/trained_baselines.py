@@ -141,7 +141,8 @@ def training_pairs(config: ReconstructConfig) -> list[tuple[Tensor, Tensor]]:
     manifest = training_manifest(config)
     pairs: list[tuple[Tensor, Tensor]] = []
     for row in manifest:
-        whole, numbers = taken_slices(read_scan(manifest.verify(row), modality=row.modality), config, row)
+        read = read_scan(manifest.verify(row), series=row.series_number, modality=row.modality)
+        whole, numbers = taken_slices(read, config, row)
         for number in numbers:
             for draw in range(DRAWS):
                 own = seeded(config, draw, row.sha256, number)

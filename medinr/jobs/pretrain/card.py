@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from medinr.config.pretrain import PretrainConfig
 from medinr.data.dataset import ScannedSlices, TrainingSlices
+from medinr.io.hashes import hash_file
 from medinr.jobs.pretrain.trunk import length_scale
 from medinr.jobs.record import versions
 from medinr.models.card import ModelCard
@@ -22,6 +24,7 @@ def make_card(
     slices: Sequence[TrainingSlices | ScannedSlices | None],
     results: dict[str, Any],
     *,
+    manifest: Path,
     with_denoiser: bool,
 ) -> ModelCard:
     """Say what was trained, on whose scans.
@@ -35,6 +38,8 @@ def make_card(
         All that anything was trained on.
     results : dict
         Figures reached.
+    manifest : Path
+        That the scans are listed in; its hash is kept.
     with_denoiser : bool
     """
 
@@ -54,7 +59,7 @@ def make_card(
         scan_hashes=all_of("scan_hashes"),
         scans=tuple(labels),
         licences=all_of("licences"),
-        settings=asdict(config),
+        settings=asdict(config) | {"manifest_sha256": hash_file(manifest)},
         results=results,
         medinr_version=versions()["medinr"],
     )

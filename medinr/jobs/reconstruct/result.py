@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,18 @@ from medinr.config.schema import DEFAULT_METHOD
 from medinr.data.orient import restore_orientation
 from medinr.errors import OutputExistsError
 from medinr.io.atomic import write_json
-from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import write_nifti
+from medinr.io.provenance import last_part, notes_without_names
+from medinr.jobs.audit.carried import KEY as FINDINGS
+from medinr.jobs.audit.carried import findings_of
 from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
 from medinr.jobs.reconstruct.context import ReconstructionJob
+from medinr.jobs.reconstruct.dicom_output import DicomPlan, write_dicom
 from medinr.jobs.reconstruct.figures import reconstruction_figures
 from medinr.jobs.reconstruct.uncertainty_maps import MAPS, uncertainty_summary, warnings_of
 from medinr.jobs.record import SliceRecord, versions, write_convergence
 from medinr.jobs.reference import Reference
+from medinr.jobs.settings_facts import settings_facts
 from medinr.measurement import Measurement
 from medinr.volume import Volume
 
@@ -38,7 +42,9 @@ class Reconstruction:
     records : tuple of SliceRecord
     measurement : Measurement
     warnings : tuple of str
-        Slices that look unlike the training scans, in words.
+        Slices that look unlike the training scans, and what could not be written as DICOM, in words.
+    notes : tuple of str
+        Irregularities found while reading the source; none names a file.
     auxiliary : AuxiliaryScans or None
         What became of the auxiliary scans, if any were given.
     """
@@ -49,6 +55,7 @@ class Reconstruction:
     records: tuple[SliceRecord, ...]
     measurement: Measurement
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     auxiliary: AuxiliaryScans | None = None
 
 
@@ -59,7 +66,12 @@ def refuse_finished(out: Path, overwrite: bool) -> None:
 
 
 def write_result(
-    out: Path, job: ReconstructionJob, records: Sequence[SliceRecord], reference: Reference | None, seconds: float
+    out: Path,
+    job: ReconstructionJob,
+    records: Sequence[SliceRecord],
+    reference: Reference | None,
+    seconds: float,
+    dicom: DicomPlan | None = None,
 ) -> Reconstruction:
     """Write everything, ``result.json`` last: where it is, the rest is complete.
 
@@ -73,15 +85,18 @@ def write_result(
     reference : Reference or None
     seconds : float
         Wall time of the whole reconstruction.
+    dicom : DicomPlan, optional
+        What is written as DICOM, nothing by default.
     """
     measurement, config, card = job.acquisition.measurement, job.config, job.model.card
     volume = _volume("medinr", measurement, records, reference)
-    write_nifti(volume, out / "reconstruction.nii.gz", overwrite=True)
+    # Texts of a source's header may identify the patient.
+    write_nifti(volume, out / "reconstruction.nii.gz", overwrite=True, source_header=False)
     outputs = ["reconstruction.nii.gz", "convergence.csv"]
-    for name in MAPS:
-        if name in records[0].images:
-            write_nifti(_volume(name, measurement, records, reference), out / f"{name}.nii.gz", overwrite=True)
-            outputs.append(f"{name}.nii.gz")
+    maps = {name: _volume(name, measurement, records, reference) for name in MAPS if name in records[0].images}
+    for name, one in maps.items():
+        write_nifti(one, out / f"{name}.nii.gz", overwrite=True, source_header=False)
+        outputs.append(f"{name}.nii.gz")
     summaries = [
         uncertainty_summary(
             measurement, record, None if reference is None else reference.images[position], job.model, config
@@ -89,40 +104,42 @@ def write_result(
         for position, record in enumerate(records)
     ]
     warnings = warnings_of(summaries, measurement.slice_numbers)
-    if reference is not None and reference.scan.provenance.format == "dicom":
-        write_derived_series(
-            volume,
-            out / "dicom",
-            description=f"medinr {config.task}",
-            settings_summary=f"medinr {versions()['medinr']}, task {config.task}, model {config.model}",
-            overwrite=True,
-        )
-        outputs.append("dicom")
+    settings = f"medinr {versions()['medinr']}, task {config.task}, model {last_part(config.model)}"
+    exported = write_dicom(out, dicom or DicomPlan(), volume, maps, config.task, settings)
+    outputs += exported.outputs
     write_convergence(out / "convergence.csv", measurement.slice_numbers, records)
     label = "medinr" if config.method.lower() == DEFAULT_METHOD else config.method
     outputs += reconstruction_figures(out, job.acquisition, label, records, reference)
+    notes = notes_without_names(measurement.provenance.notes, measurement.provenance.files)
     write_json(
         out / "result.json",
         {
             "task": config.task,
             "method": config.method,
-            "settings": asdict(config),
-            "measurement": {k: v for k, v in measurement.parameters.items() if k not in ("settings", "slices")},
+            "settings": settings_facts(config),
+            "measurement": {
+                k: v for k, v in measurement.parameters.items() if k not in ("settings", "slices", FINDINGS)
+            },
             "source_sha256": measurement.provenance.sha256,
-            "model": {"name": config.model, "subjects": list(card.subjects) if card else []},
+            "findings": findings_of(measurement),
+            "notes": notes,
+            "model": {"name": last_part(config.model), "subjects": list(card.subjects) if card else []},
             "auxiliary_scans": None if job.auxiliary is None else job.auxiliary.facts,
             "slices": [
                 {"slice": number} | record.summary() | summary
                 for number, record, summary in zip(measurement.slice_numbers, records, summaries, strict=True)
             ],
             "warnings": warnings,
+            "dicom": exported.facts,
             "seconds": seconds,
             "versions": versions(),
             "outputs": sorted(outputs),
         },
         overwrite=True,
     )
-    return Reconstruction(out, volume, reference, tuple(records), measurement, tuple(warnings), job.auxiliary)
+    return Reconstruction(
+        out, volume, reference, tuple(records), measurement, (*warnings, *exported.notes), notes, job.auxiliary
+    )
 
 
 def _volume(name: str, measurement: Measurement, records: Sequence[SliceRecord], reference: Reference | None) -> Volume:
