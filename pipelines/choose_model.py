@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medinr.config import ReconstructConfig
-from medinr.io.raw.read import is_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.io.scan import read_scan
 from medinr.jobs.choose_model import Candidate, candidate_models, judged_slices, rank_models
 from medinr.jobs.measure import open_measurement

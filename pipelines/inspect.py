@@ -8,11 +8,10 @@ from typing import Any
 
 from medinr.errors import FileError
 from medinr.io.dicom.series import is_dicom_source
-from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.io.scan import read_scan
 from medinr.jobs.inspect.describe import describe_manifest, describe_safetensors
 from medinr.jobs.inspect.inspection import Inspection
-from medinr.jobs.inspect.raw import describe_raw
 from medinr.jobs.inspect.scans import inspect_dicom, inspect_volume
 
 
@@ -56,6 +55,9 @@ def inspect(
     if path.suffix == ".csv":
         return Inspection("manifest", lines=tuple(describe_manifest(path).splitlines()))
     if is_raw(path):
+        from medinr.io.raw.read import read_raw
+        from medinr.jobs.inspect.raw import describe_raw
+
         return Inspection("raw", lines=tuple(describe_raw(read_raw(path, sidecar=sidecar)).splitlines()))
     if sidecar is not None:
         raise FileError(f"{path}: a sidecar explains raw data; this is none.")

@@ -1,17 +1,15 @@
-"""One function per command: it passes options to a pipeline, and prints the result."""
+"""One function per command that computes: it passes options to a pipeline, and prints the result."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from medinr.cli.bars import fit_bar, training_bars
-from medinr.cli.manifest_commands import manifest, manifest_build, manifest_split, manifest_verify
 from medinr.config import EvaluateConfig, find_config, find_manifest, load_config, load_task_config
 from medinr.errors import InputError
 from medinr.io.manifest import read_manifest
@@ -20,50 +18,6 @@ from medinr.jobs.evaluate.sentences import regret_sentence
 from medinr.jobs.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 from medinr.models.checkpoint import load_model, read_card, shipped_models
 from medinr.uncertainty.bootstrap import REPEATS
-
-__all__ = ["manifest", "manifest_build", "manifest_split", "manifest_verify"]
-
-
-def inspect(options: argparse.Namespace, console: Console) -> int:
-    """`medinr inspect`: 2 when nothing that is there can be used."""
-    from medinr.pipelines.inspect import inspect as run
-
-    found = run(
-        options.path,
-        index=options.index,
-        series=options.series,
-        modality=options.modality,
-        sidecar=options.sidecar,
-    )
-    console.print(found.json() if options.json else found.text(), highlight=False)
-    # Names of files may be those of patients: they stay out of what is piped into a file.
-    for words in found.naming_files():
-        print(f"medinr: {words}", file=sys.stderr)
-    return 0 if found.usable else 2
-
-
-def convert(options: argparse.Namespace, console: Console) -> None:
-    """`medinr convert`."""
-    from medinr.pipelines.convert import convert as run
-
-    made = run(
-        options.source,
-        options.out,
-        grid=options.grid,
-        spacing=options.spacing,
-        of=options.of,
-        slices=options.slices,
-        index=options.index,
-        series=options.series,
-        modality=options.modality,
-        straighten=options.straighten,
-        overwrite=options.overwrite,
-        deidentify=options.deidentify,
-    )
-    console.print(repr(made.volume), highlight=False)
-    for note in made.said():
-        console.print(f"note: {note}", highlight=False)
-    console.print(f"Written to {options.out}", highlight=False)
 
 
 def pretrain(options: argparse.Namespace, console: Console) -> None:

@@ -6,11 +6,19 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 
 from medinr.cli.arguments import TWO_WORDS, build_parser
 from medinr.cli.memory import keep_freed_memory
 from medinr.cli.threads import use_threads, wait_briefly
 from medinr.errors import InputError
+
+#: Where commands are that are not in `medinr.cli.commands`, which loads PyTorch and MONAI.
+_MODULES = {
+    "inspect": "medinr.cli.scan_commands",
+    "convert": "medinr.cli.scan_commands",
+    "manifest": "medinr.cli.manifest_commands",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,14 +65,13 @@ def _words(arguments: Sequence[str]) -> list[str]:
 def _run(options: argparse.Namespace) -> int:
     wait_briefly()
     keep_freed_memory()
-    # Imported here so that --help is fast: the commands import torch and MONAI.
+    # Imported here so that --help is fast.
     from rich.console import Console
-
-    from medinr.cli import commands
 
     if "threads" in options:
         use_threads(options.threads)
-    command = getattr(commands, options.command.replace(" ", "_").replace("-", "_"))
+    module = import_module(_MODULES.get(options.command.split()[0], "medinr.cli.commands"))
+    command = getattr(module, options.command.replace(" ", "_").replace("-", "_"))
     # No markup: names of series and files may contain brackets. No wrapping, so that paths can be copied.
     return int(command(options, Console(markup=False, soft_wrap=True)) or 0)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from medinr.config import ReconstructConfig
 from medinr.errors import ConfigError, UnitError
 from medinr.io.measurement import read_measurement
-from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.read import read_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.io.scan import read_scan
 from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.audit.carried import with_findings

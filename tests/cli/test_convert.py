@@ -1,5 +1,7 @@
 """`medinr convert`: any scan to NIfTI or derived DICOM, on its own grid or another."""
 
+import subprocess
+import sys
 import zipfile
 
 import nibabel as nib
@@ -83,3 +85,16 @@ def test_what_cannot_be_written_is_said_before(medinr, synthetic, series, tmp_pa
         assert found.code == 2, found.err
         assert words in found.err
         assert not (tmp_path / "b.nii.gz").exists()
+
+
+def test_scans_are_inspected_and_converted_without_pytorch(series, tmp_path):
+    code = (
+        "import sys; from medinr.cli import main\n"
+        "assert main(['inspect', sys.argv[1]]) == 0\n"
+        "assert main(['convert', sys.argv[1], '--out', sys.argv[2]]) == 0\n"
+        "heavy = {'torch', 'monai', 'pandas', 'matplotlib', 'h5py', 'SimpleITK'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    command = [sys.executable, "-c", code, str(series), str(tmp_path / "scan.nii.gz")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

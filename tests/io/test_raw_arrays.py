@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from medinr.errors import ConfigError, FileError, GeometryError, IntensityError, ShapeError
 from medinr.io.raw.bart import read_cfl
-from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.read import read_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.io.raw.sidecar import Sidecar, read_sidecar
 from medinr.operators import Fourier
 

@@ -8,7 +8,8 @@ import torch
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import ConfigError, FileError, GeometryError, IntensityError, ShapeError
-from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.read import read_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.operators import Fourier
 
 ANGLES, ROWS, WIDTH = 6, 2, 11

@@ -8,7 +8,8 @@ from ismrmrd import xsd
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, IntensityError
-from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.read import read_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.operators import Fourier
 
 NY, NX, COILS = 12, 20, 3

@@ -9,7 +9,8 @@ from medinr.pipelines.inspect import inspect
 from medinr.data.raw.steps import remove_oversampling
 from medinr.data.raw.views import find_rotation_centre, remove_stripes
 from medinr.errors import FileError
-from medinr.io.raw.read import is_raw, read_raw
+from medinr.io.raw.read import read_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.operators import Fourier
 
 pytestmark = pytest.mark.shared

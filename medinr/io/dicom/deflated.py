@@ -20,6 +20,9 @@ _PREAMBLE, _GROUP_LENGTH = 132, 12
 #: Bytes that are inflated to read a header: at first, and at most (enhanced objects have long ones).
 _HEADER_BYTES = (2**20, 2**26)
 
+#: The text of a header shrinks by at most this.
+_HEADER_COMPRESSION = 50
+
 #: Bytes that may follow the pixels: padding, signatures.
 _TRAILING_BYTES = 2**20
 
@@ -48,7 +51,8 @@ def read_deflated(path: Path, pixels: bool) -> Dataset:
     meta = read_file_meta_info(path)
     start = _PREAMBLE + _GROUP_LENGTH + int(meta.FileMetaInformationGroupLength)
     rest = path.read_bytes()[start:]
-    for most in _HEADER_BYTES:
+    first, last = _HEADER_BYTES
+    for most in (first, max(first, min(last, _HEADER_COMPRESSION * len(rest)))):
         inflated = zlib.decompressobj(-zlib.MAX_WBITS)
         head = inflated.decompress(rest, most)
         dataset, end = _header(head)

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+)
 
 from medinr.errors import FileError, LibraryError
 from medinr.io.dicom.frames import Frame
 from medinr.io.dicom.headers import read_header
+from medinr.io.dicom.isolated import ISOLATED, decode_isolated
 from medinr.io.dicom.lenient import leniently
 from medinr.io.limits import FREELY_INFLATED_BYTES, require_plausible_size
 from medinr.io.padding import fill_padding
 
 #: A padding value above this in HU could be tissue, and is left unchanged.
 _HU_PADDING_AT_MOST = -900.0
+
+#: Decoders in the order of preference. GDCM ends the process on damaged JPEG 2000, so others come first.
+_DECODERS = (
+    (JPEG2000TransferSyntaxes, ("pylibjpeg", "pillow", ISOLATED)),
+    (JPEGLSTransferSyntaxes, ("pyjpegls", ISOLATED)),
+    ((JPEGBaseline8Bit,), ("pillow", ISOLATED)),
+    ((JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), (ISOLATED,)),
+)
 
 #: Bits of stored numbers whose sign a padding tag may have wrong.
 _SIGN_BITS = 16
@@ -235,7 +257,11 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[tuple[Frame, NDArray[Any], Dat
 def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
     syntax = frame.header.stored.syntax
     try:
-        stored = np.asarray(pixel_array(dataset, index=frame.number or 0, raw=True))
+        plugin = _plugin(syntax)
+        if plugin == ISOLATED:
+            stored = decode_isolated(frame.path, frame.number or 0)
+        else:
+            stored = np.asarray(pixel_array(dataset, index=frame.number or 0, raw=True, decoding_plugin=plugin))
     except (RuntimeError, NotImplementedError, ImportError) as error:
         if "missing dependencies" in str(error):
             raise LibraryError(
@@ -248,6 +274,16 @@ def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
     if stored.shape != (frame.header.rows, frame.header.columns):
         raise FileError(f"{frame.name}: pixels of shape {stored.shape}; the header has another shape.")
     return stored
+
+
+@cache
+def _plugin(syntax: UID) -> str:
+    """The decoder to use, of those that are installed; empty where pydicom may choose."""
+    preferred = next((plugins for syntaxes, plugins in _DECODERS if syntax in syntaxes), ())
+    if not preferred:
+        return ""
+    installed = get_decoder(syntax).available_plugins
+    return next((plugin for plugin in preferred if plugin in installed), "")
 
 
 def _guessed_syntax(dataset: Dataset) -> UID:

@@ -23,15 +23,6 @@ from medinr.volume import Provenance
 _READ, _PHASE, _PARTITION, _COIL, _SLICE, _AVERAGE = 0, 1, 2, 3, 13, 14
 
 
-def is_bart_header(path: Path) -> bool:
-    """Whether a file is a BART header; an Analyze header has the same name and other bytes."""
-    try:
-        with path.open("rb") as file:
-            return file.read(12) == b"# Dimensions"
-    except OSError:
-        return False
-
-
 def read_cfl(path: Path) -> np.ndarray[Any, Any]:
     """Map a ``.cfl`` file into memory, read-only, in BART's dimensions.
 

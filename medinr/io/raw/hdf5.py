@@ -14,20 +14,6 @@ from medinr.errors import FileError
 from medinr.io.raw.checks import require_room
 
 
-def is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5, by its signature (truncated files included)."""
-    try:
-        with path.open("rb") as file:
-            # The signature is at 0 or behind a user block of 512 bytes or a power of two more.
-            for offset in (0, 512, 1024, 2048):
-                file.seek(offset)
-                if file.read(8) == b"\x89HDF\r\n\x1a\n":
-                    return True
-    except OSError:
-        pass
-    return False
-
-
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
     """Open a file for reading; errors of h5py become errors that name the file.

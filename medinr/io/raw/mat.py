@@ -12,7 +12,8 @@ import pymatreader
 
 from medinr.errors import FileError
 from medinr.io.raw.checks import require_room
-from medinr.io.raw.hdf5 import is_hdf5, names, open_hdf5
+from medinr.io.raw.hdf5 import names, open_hdf5
+from medinr.io.raw.recognise import is_hdf5
 
 
 def variables(path: Path) -> dict[str, tuple[int, ...]]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from medinr.errors import FileError, InputError
-from medinr.io.raw.array_sidecar import read_array
-from medinr.io.raw.bart import is_bart_header, read_bart
-from medinr.io.raw.data_exchange import read_data_exchange
-from medinr.io.raw.fastmri import read_fastmri
-from medinr.io.raw.hdf5 import is_hdf5, names, open_hdf5
-from medinr.io.raw.htc import htc_variable, read_htc
-from medinr.io.raw.ismrmrd import is_ismrmrd, read_ismrmrd
+from medinr.io.raw.recognise import is_hdf5
 from medinr.io.raw.sidecar import Sidecar, read_sidecar
 from medinr.raw import RawMeasurement
 
+#: Module and function of every reader: only the one that is needed is loaded, with its library.
 _READERS = {
-    "array": read_array,
-    "bart": read_bart,
-    "data exchange": read_data_exchange,
-    "fastmri": read_fastmri,
-    "htc": read_htc,
-    "ismrmrd": read_ismrmrd,
+    "array": ("medinr.io.raw.array_sidecar", "read_array"),
+    "bart": ("medinr.io.raw.bart", "read_bart"),
+    "data exchange": ("medinr.io.raw.data_exchange", "read_data_exchange"),
+    "fastmri": ("medinr.io.raw.fastmri", "read_fastmri"),
+    "htc": ("medinr.io.raw.htc", "read_htc"),
+    "ismrmrd": ("medinr.io.raw.ismrmrd", "read_ismrmrd"),
 }
 
 
@@ -65,24 +61,15 @@ def read_raw(
     said = read_sidecar(path, sidecar)
     kind = _format(path, said)
     try:
-        return _READERS[kind](path, said, slices)
+        module, function = _READERS[kind]
+        read: Callable[..., RawMeasurement] = getattr(import_module(module), function)
+        return read(path, said, slices)
     except InputError as error:
         # Errors of the measurement itself do not name the file.
         stem = path.with_suffix("") if path.suffix in (".cfl", ".hdr") else path
         if str(stem) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
-
-
-def is_raw(path: Path | str) -> bool:
-    """Whether a path may be a raw file, by its ending and its first bytes. Never raises."""
-    path = Path(path)
-    if not path.is_file():
-        return path.with_name(path.name + ".cfl").is_file() and path.with_name(path.name + ".hdr").is_file()
-    suffix = path.suffix.lower()
-    if suffix == ".hdr":
-        return is_bart_header(path)
-    return suffix in (".cfl", ".npy", ".mat") or is_hdf5(path)
 
 
 def _format(path: Path, sidecar: Sidecar) -> str:
@@ -98,6 +85,9 @@ def _format(path: Path, sidecar: Sidecar) -> str:
             f"{path}: no raw file that is known. ISMRMRD, fastMRI and Data Exchange are HDF5; BART is .cfl with .hdr; "
             "arrays are .npy or .mat with a sidecar. Was it truncated or renamed?"
         )
+    from medinr.io.raw.hdf5 import names, open_hdf5
+    from medinr.io.raw.ismrmrd import is_ismrmrd
+
     with open_hdf5(path) as file:
         if "exchange" in file:
             return "data exchange"
@@ -113,4 +103,6 @@ def _format(path: Path, sidecar: Sidecar) -> str:
 
 
 def _holds_arrays(path: Path) -> bool:
+    from medinr.io.raw.htc import htc_variable
+
     return htc_variable(path) is None

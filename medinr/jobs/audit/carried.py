@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from medinr.jobs.audit.finding import Finding
-from medinr.measurement import Measurement
+
+if TYPE_CHECKING:
+    # It loads PyTorch, which an inspection does without.
+    from medinr.measurement import Measurement
 
 #: Of the findings among a measurement's parameters.
 KEY = "findings"

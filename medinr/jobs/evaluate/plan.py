@@ -11,7 +11,7 @@ from medinr.config import EvaluateConfig
 from medinr.config.protocol import NamedTask, load_task
 from medinr.errors import ConfigError, ManifestError
 from medinr.io.manifest import Manifest, ManifestRow
-from medinr.io.raw.read import is_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.jobs.evaluate.leakage import refuse_leakage, refuse_trained
 from medinr.jobs.evaluate.requirements import Requirement, parse_requirement
 from medinr.jobs.methods.registry import METHODS, choose_methods

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medinr.errors import InputError, ManifestError
 from medinr.io.manifest import Manifest, ManifestRow, subjects_in_several_splits
-from medinr.io.raw.read import is_raw
+from medinr.io.raw.recognise import is_raw
 from medinr.io.scan import read_scan
 from medinr.jobs.manifest.build import SILENT, Progress
 from medinr.jobs.manifest.fingerprints import Fingerprint, find_copies, fingerprint
