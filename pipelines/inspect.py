@@ -9,7 +9,7 @@ from typing import Any
 from medinr.errors import FileError
 from medinr.io.dicom.series import is_dicom_source
 from medinr.io.raw.recognise import is_raw
-from medinr.io.scan import read_scan
+from medinr.io.scan import inside_archive, read_scan
 from medinr.jobs.inspect.describe import describe_manifest, describe_safetensors
 from medinr.jobs.inspect.inspection import Inspection
 from medinr.jobs.inspect.scans import inspect_dicom, inspect_volume
@@ -61,6 +61,7 @@ def inspect(
         return Inspection("raw", lines=tuple(describe_raw(read_raw(path, sidecar=sidecar)).splitlines()))
     if sidecar is not None:
         raise FileError(f"{path}: a sidecar explains raw data; this is none.")
+    path = inside_archive(path)
     if is_dicom_source(path) and index is None:
         return inspect_dicom(path, series, modality)
     return inspect_volume(read_scan(path, index=index, series=series, modality=modality))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from medinr.errors import FileError, UnitError
-from medinr.io.archive import unpack
+from medinr.io.archive import is_zip, unpack
 from medinr.io.dicom.read import read_dicom_series
 from medinr.io.folder import files_below, looks_like_dicom
 from medinr.io.nifti import read_nifti
@@ -62,12 +62,8 @@ def read_scan(
     medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series, medinr.io.mgh.read_mgh,
     medinr.io.images.read_image
     """
-    path = Path(path)
+    path = inside_archive(Path(path))
     content = _content(path)
-    if content.kind == "zip" and not content.compressed:
-        inside = _only_file(path)
-        if inside is not None:
-            path, content = inside, _content(inside)
     if content.kind in _DICOM and not content.compressed:
         if index is not None:
             raise FileError(f"{path}: --index chooses a volume of a NIfTI file; this is DICOM, choose with --series.")
@@ -82,17 +78,19 @@ def read_scan(
     return volume if slices is None else volume.select(slices)
 
 
-def _only_file(path: Path) -> Path | None:
-    """The scan in a zip archive that holds no DICOM; None where the DICOM reader has to look.
+def inside_archive(path: Path) -> Path:
+    """Return the scan in a zip archive that holds no DICOM; any other path as it is.
 
     Raises
     ------
     FileError
         When the archive holds no scan, or several.
     """
+    if not is_zip(path):
+        return path
     files = files_below(unpack(path))
     if any(looks_like_dicom(file) for file in files):
-        return None
+        return path
     scans = [file for file in files if _content(file).kind in _SINGLE_FILES]
     # Of a scan in two files either name does.
     if len({file.with_suffix("") for file in scans}) == 1:

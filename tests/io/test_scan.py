@@ -1,4 +1,8 @@
+import zipfile
+
+import numpy as np
 import pytest
+from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, UnitError
 from medinr.io.nifti import write_nifti
@@ -24,3 +28,22 @@ def test_choices_that_do_not_apply_are_refused(synthetic, tmp_path):
         read_scan(tmp_path / "dicom", modality="CT")
     with pytest.raises(FileError, match="no such"):
         read_scan(tmp_path / "none")
+
+
+def test_a_zip_of_one_nifti_file(synthetic, tmp_path):
+    volume = synthetic.phantom()
+    path = write_nifti(volume, tmp_path / "scan.nii.gz")
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        archive.write(path, "a/scan.nii.gz")
+        archive.writestr("a/README.txt", "about it")
+    np.testing.assert_array_equal(read_scan(tmp_path / "scan.zip").array, volume.array)
+    assert "5 slices" in inspect(tmp_path / "scan.zip").text()
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.write(path, "one.nii.gz")
+        archive.write(path, "two.nii.gz")
+    with pytest.raises(FileError, match="2 scans"):
+        read_scan(tmp_path / "two.zip")
+    with zipfile.ZipFile(tmp_path / "none.zip", "w") as archive:
+        archive.writestr("README.txt", "about nothing")
+    with pytest.raises(FileError, match="no scan among them"):
+        read_scan(tmp_path / "none.zip")

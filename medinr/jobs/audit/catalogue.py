@@ -33,7 +33,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "note",
         "The phase is lost. Simulated k-space has an artificial smooth phase, and noise in air is not Gaussian",
     ),
-    "phase": ("unusable", "Phase is an angle, not an intensity: nothing here reconstructs or denoises it"),
+    "phase": ("caution", "Phase is an angle, not an intensity: it is of use together with its magnitude"),
     "signed": ("caution", "These may be phase or real parts, which are not intensities"),
     "lossy": ("caution", "Fine detail and noise were altered. The scan cannot serve as a reference image"),
     "block-artefacts": (

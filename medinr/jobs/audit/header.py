@@ -56,7 +56,7 @@ def _component(sample: ScanSample) -> Iterator[Finding]:
             yield found("magnitude-only", "magnitude without phase")
         elif _like_phase(sample):
             words = f"values from {sample.low:.5g} to {sample.high:.5g} spread evenly, as a phase image has them"
-            yield found("phase", words, "caution")
+            yield found("phase", words)
         else:
             yield found("signed", f"{100 * negative:.0f} % of the values are negative")
 
