@@ -29,6 +29,14 @@ _TRAILING_BYTES = 2**20
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
+def ends_header(tag: BaseTag, _: str | None, __: int) -> bool:
+    """Whether a header ends before an element: at its pixels, or where zeros follow (a data set has no group 0).
+
+    Zeros would be read as millions of empty elements.
+    """
+    return tag in _PIXELS or tag.group == 0
+
+
 def is_deflated(path: Path) -> bool:
     """Whether the meta header of a DICOM file says that its data set is deflated (PS3.5, A.5)."""
     return DeflatedExplicitVRLittleEndian.encode() in first_bytes(path, 2**10)
@@ -76,11 +84,10 @@ def _header(head: bytes) -> tuple[Dataset, int]:
     """The elements before the pixels, and where these start; 0 when the bytes end before."""
     reached = False
 
-    def stop(tag: BaseTag, _: str | None, __: int) -> bool:
+    def stop(tag: BaseTag, kind: str | None, length: int) -> bool:
         nonlocal reached
         reached = tag in _PIXELS
-        # A data set has no group 0: what follows are zeros, millions of empty elements.
-        return reached or tag.group == 0
+        return ends_header(tag, kind, length)
 
     source = io.BytesIO(head)
     try:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medinr.errors import FileError
-from medinr.io.dicom.deflated import is_deflated, read_deflated
+from medinr.io.dicom.deflated import ends_header, is_deflated, read_deflated
 from medinr.io.dicom.kinds import class_name, no_scan
 from medinr.io.dicom.lenient import leniently
 from medinr.io.dicom.privacy import scrubbed
@@ -122,7 +123,7 @@ def _read(path: Path, pixels: bool) -> Dataset:
     if pixels:
         return pydicom.dcmread(path, force=True)
     with path.open("rb") as file:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, defer_size=_DEFER_BYTES)
+        dataset: Dataset = read_partial(file, stop_when=ends_header, force=True, defer_size=_DEFER_BYTES)
         # Where the pixel element starts, so that the file need not be parsed again to read them.
         start = file.tell()
         dataset.pixel_element_offset = start if file.read(len(_PIXEL_DATA)) == _PIXEL_DATA else None
