@@ -27,7 +27,7 @@ from benchmarks.fuzz_dicom import DICOM_FILE
 from benchmarks.fuzz_dicom_originals import IDENTIFIERS, dicom_originals
 from benchmarks.fuzz_volumes import VOLUME_FILE, volume_originals
 from medinr.errors import InputError
-from medinr.io.dicom.write import write_derived_series
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.nifti import write_nifti
 from medinr.io.scan import read_scan
 from medinr.volume import Volume

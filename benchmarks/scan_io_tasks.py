@@ -26,7 +26,7 @@ def _medinr_nifti(series: Path, out: Path) -> Callable[[], Any]:
 
 
 def _medinr_dicom(series: Path, out: Path) -> Callable[[], Any]:
-    from medinr.io.dicom.write import write_derived_series
+    from medinr.io.dicom.derived.write import write_derived_series
     from medinr.io.scan import read_scan
 
     def run() -> None:

@@ -31,13 +31,14 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 #: Libraries that only some files may know of: everything else stays usable without them.
 KEEPERS = {
     "monai": ("medinr/data/*.py", "medinr/metrics/conventions.py", "medinr/baselines/unet.py", "benchmarks/*.py"),
-    "pydicom": ("medinr/io/dicom/*.py", "benchmarks/*.py"),
-    "highdicom": ("medinr/io/dicom/*.py",),
-    "nibabel": ("medinr/io/nifti/*.py", "medinr/io/mgh.py", "medinr/io/dicom/mosaic.py", "benchmarks/*.py"),
+    "pydicom": ("medinr/io/dicom/*.py", "medinr/io/dicom/derived/*.py", "benchmarks/*.py"),
+    "highdicom": ("medinr/io/dicom/derived/*.py",),
+    "dicomanonymizer": ("medinr/io/dicom/derived/*.py",),
+    "nibabel": ("medinr/io/nifti/*.py", "medinr/io/images/mgh.py", "medinr/io/dicom/mosaic.py", "benchmarks/*.py"),
     "h5py": ("medinr/io/raw/hdf5.py",),
     "ismrmrd": ("medinr/io/raw/ismrmrd.py", "medinr/io/raw/mrd_*.py"),
     "pymatreader": ("medinr/io/raw/mat.py",),
-    "SimpleITK": ("medinr/data/registration.py", "medinr/io/images.py"),
+    "SimpleITK": ("medinr/data/registration.py", "medinr/io/images/itk.py"),
     "algotom": ("medinr/data/raw/views.py",),
     "matplotlib": ("medinr/figures/*.py", "medinr/report/paper_figures.py", "benchmarks/*.py"),
     "sigpy": ("medinr/baselines/*.py", "medinr/operators/adapters/*.py", "benchmarks/operator_libraries.py"),

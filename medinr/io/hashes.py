@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medinr.errors import FileError
 from medinr.io.folder import files_below, looks_like_dicom, why_unreadable
-from medinr.io.pairs import scan_files
+from medinr.io.images.pairs import scan_files
 
 
 def hash_file(path: Path) -> str:
@@ -41,7 +41,7 @@ def combine_hashes(hashes: Iterable[str]) -> str:
 def hash_scan(path: Path | str) -> str:
     """Return the hash of a scan: of the file, or over the DICOM files of a folder (see `combine_hashes`).
 
-    Of a header with its voxels in another file (``.hdr/.img``), both count (`medinr.io.pairs.scan_files`).
+    Of a header with its voxels in another file (``.hdr/.img``), both count (`medinr.io.images.pairs.scan_files`).
     Files that are not DICOM (a licence, a README) do not count, as they are no part of the series.
 
     Raises

@@ -10,8 +10,8 @@ from medinr.errors import FileError, UnitError
 from medinr.io.archive import is_zip, unpack
 from medinr.io.dicom.read import read_dicom_series
 from medinr.io.folder import files_below, looks_like_dicom
+from medinr.io.images.pairs import other_of_pair, scan_files
 from medinr.io.nifti import read_nifti
-from medinr.io.pairs import other_of_pair, scan_files
 from medinr.io.recognise import Content, explain, recognise
 from medinr.volume import Volume
 
@@ -59,8 +59,8 @@ def read_scan(
 
     See Also
     --------
-    medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series, medinr.io.mgh.read_mgh,
-    medinr.io.images.read_image
+    medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series, medinr.io.images.mgh.read_mgh,
+    medinr.io.images.itk.read_image
     """
     path = inside_archive(Path(path))
     content = _content(path)
@@ -104,11 +104,11 @@ def _read_file(path: Path, content: Content, index: int | None, modality: str | 
     if content.kind in ("nifti", "analyze") or other_of_pair(path) is not None:
         return read_nifti(path, index, modality)
     if content.kind == "mgh":
-        from medinr.io.mgh import read_mgh
+        from medinr.io.images.mgh import read_mgh
 
         return read_mgh(path, index, modality)
     if content.kind in ("nrrd", "metaimage"):
-        from medinr.io.images import read_image
+        from medinr.io.images.itk import read_image
 
         return read_image(path, index, modality)
     raise FileError(explain(path, content))

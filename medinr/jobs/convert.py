@@ -11,9 +11,9 @@ import numpy as np
 from medinr.data.resample import isotropic, onto_scan
 from medinr.errors import ConfigError, FileError, OutputExistsError
 from medinr.io.atomic import require_writable
-from medinr.io.dicom.deidentify import require_deidentifier
-from medinr.io.dicom.sources import why_not_dicom
-from medinr.io.dicom.write import write_derived_series
+from medinr.io.dicom.derived.deidentify import require_deidentifier
+from medinr.io.dicom.derived.sources import why_not_dicom
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.nifti import write_nifti
 from medinr.io.provenance import notes_without_names
 from medinr.io.scan import read_scan

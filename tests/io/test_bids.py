@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from medinr.errors import UnitError
-from medinr.io.bids import KEYS, facts_of, read_b_value, read_sidecar, stem_of
-from medinr.io.intensities import are_signed, resemble_ct, resemble_phase
-from medinr.io.modality import find_kind
+from medinr.io.images.bids import KEYS, facts_of, read_b_value, read_sidecar, stem_of
+from medinr.io.images.intensities import are_signed, resemble_ct, resemble_phase
+from medinr.io.images.modality import find_kind
 from medinr.io.nifti import read_nifti, write_nifti
 from medinr.io.scan import read_scan
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medinr.errors import GeometryError, IntensityError, UnitError
-from medinr.io.complex_pairs import combine_magnitude_and_phase, combine_real_and_imaginary
+from medinr.io.images.complex_pairs import combine_magnitude_and_phase, combine_real_and_imaginary
 from medinr.volume import Volume
 
 

@@ -12,9 +12,9 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from medinr.io.dicom.parametric_map import write_parametric_map
+from medinr.io.dicom.derived.parametric_map import write_parametric_map
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.dicom.read import read_dicom_series
-from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import read_nifti, write_nifti
 from medinr.volume import Volume
 

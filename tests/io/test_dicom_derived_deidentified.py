@@ -9,10 +9,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from medinr.errors import LibraryError
-from medinr.io.dicom.deidentify import require_deidentifier
-from medinr.io.dicom.parametric_map import write_parametric_map
+from medinr.io.dicom.derived.deidentify import require_deidentifier
+from medinr.io.dicom.derived.parametric_map import write_parametric_map
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.dicom.read import read_dicom_series
-from medinr.io.dicom.write import write_derived_series
 
 pytest.importorskip("dicomanonymizer")
 
@@ -126,7 +126,7 @@ def test_a_missing_library_is_named_before_anything_is_written(scan, tmp_path, m
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(LibraryError, match=r"pip install 'medinr\[dicom\]'"):
+    with pytest.raises(LibraryError, match=r"pip install dicom-anonymizer"):
         require_deidentifier()
     with pytest.raises(LibraryError, match="dicom-anonymizer"):
         write_derived_series(scan, tmp_path / "out", deidentify=True, **WORDS)

@@ -11,9 +11,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage, generate_uid
 
 from medinr.data.orient import standard_orientation
+from medinr.io.dicom.derived.sources import why_not_dicom
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.dicom.read import read_dicom_series
-from medinr.io.dicom.sources import why_not_dicom
-from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import read_nifti, write_nifti
 from medinr.volume import Volume
 

@@ -10,10 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medinr.errors import FileError
-from medinr.io.dicom.derived import IMPLEMENTATION_CLASS_UID
+from medinr.io.dicom.derived.header import IMPLEMENTATION_CLASS_UID
+from medinr.io.dicom.derived.sources import why_not_dicom
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.dicom.read import read_dicom_series
-from medinr.io.dicom.sources import why_not_dicom
-from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import read_nifti, write_nifti
 
 WORDS = {"description": "medinr 4x", "settings_summary": "accelerated 4x"}

@@ -6,7 +6,7 @@ import pytest
 from pydicom.uid import ParametricMapStorage, generate_uid
 
 from medinr.errors import FileError, IntensityError, OutputExistsError
-from medinr.io.dicom.parametric_map import write_parametric_map
+from medinr.io.dicom.derived.parametric_map import write_parametric_map
 from medinr.io.dicom.read import read_dicom_series
 
 pytest.importorskip("highdicom")

@@ -238,3 +238,15 @@ def test_a_tilted_stack_is_resampled_on_request(synthetic, tmp_path):
     marked = volume.affine @ [5, 17, 2, 1] + [0, -3 * 0.8 * 2, 0, 0]
     np.testing.assert_allclose(read.affine @ [5, 17 + 6, 2, 1], marked, atol=1e-6)
     assert any("leant by 38.7 degrees" in note for note in read.provenance.notes)
+
+
+def test_the_private_scale_of_philips_is_said_and_not_applied(synthetic, tmp_path):
+    def scaled(dataset, _):
+        dataset.Manufacturer = "Philips Medical Systems"
+        dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.0025)
+
+    volume = synthetic.phantom()
+    synthetic.write_dicom_series(tmp_path, volume, change=scaled)
+    read = read_dicom_series(tmp_path)
+    np.testing.assert_array_equal(read.array, volume.array)
+    assert any("Philips private scale (2005,100E) 0.0025" in note for note in read.provenance.notes)

@@ -4,8 +4,8 @@ import pytest
 
 from medinr.data.orient import restore_orientation, standard_orientation
 from medinr.errors import FileError, GeometryError, IntensityError, OutputExistsError, UnitError
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.dicom.read import read_dicom_series
-from medinr.io.dicom.write import write_derived_series
 from medinr.io.nifti import read_nifti, write_nifti
 from medinr.volume import Volume
 

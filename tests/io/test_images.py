@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from medinr.errors import FileError, IntensityError
 from medinr.io.hashes import hash_file, hash_scan
-from medinr.io.images import read_image
-from medinr.io.mgh import read_mgh
+from medinr.io.images.itk import read_image
+from medinr.io.images.mgh import read_mgh
 from medinr.io.nifti import read_nifti
 from medinr.io.scan import read_scan
 from medinr.volume import Volume

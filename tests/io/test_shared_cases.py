@@ -5,8 +5,8 @@ import pytest
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, GeometryError, MedinrError
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.dicom.read import list_series, read_dicom_series
-from medinr.io.dicom.write import write_derived_series
 from medinr.io.grid import onto_grid
 from medinr.io.manifest import read_manifest
 from medinr.io.nifti import read_nifti

@@ -66,10 +66,10 @@ def facts_of(frame: Frame, notes: list[str]) -> ScanFacts:
             notes.append("MONOCHROME1: low values are shown bright; values are kept as they are")
         if frame.modality == "MR" and component not in ("", "magnitude"):
             notes.append(f"MR {component}, not magnitude")
-        scale = dataset.get(_PHILIPS_SCALE)
+        scale = number_of(dataset[_PHILIPS_SCALE].value) if _PHILIPS_SCALE in dataset else None
         if scale is not None and "philips" in str(dataset.get("Manufacturer") or "").lower():
             notes.append(
-                f"Philips private scale (2005,100E) {scale.value} is not applied: values are those displayed, "
+                f"Philips private scale (2005,100E) {scale:g} is not applied: values are those displayed, "
                 "not proportional across scans"
             )
         return ScanFacts(

@@ -265,7 +265,7 @@ def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
     except (RuntimeError, NotImplementedError, ImportError) as error:
         if "missing dependencies" in str(error):
             raise LibraryError(
-                f"{frame.path.name}: compressed as {syntax.name}; to read it: pip install 'medinr[dicom]'."
+                f"{frame.path.name}: compressed as {syntax.name}; to read it: pip install {_library(syntax)}."
             ) from error
         raise FileError(
             f"{frame.path.name}: the {syntax.name} pixels cannot be decoded: the file is damaged, or made in a way "
@@ -274,6 +274,10 @@ def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
     if stored.shape != (frame.header.rows, frame.header.columns):
         raise FileError(f"{frame.name}: pixels of shape {stored.shape}; the header has another shape.")
     return stored
+
+
+def _library(syntax: UID) -> str:
+    return "pylibjpeg pylibjpeg-openjpeg" if syntax in JPEG2000TransferSyntaxes else "python-gdcm"
 
 
 @cache

@@ -17,8 +17,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.spm2analyze import Spm2AnalyzeHeader
 
 from medinr.errors import FileError
+from medinr.io.images.pairs import other_of_pair
 from medinr.io.nifti.voxels import Layout
-from medinr.io.pairs import other_of_pair
 from medinr.io.recognise import explain, open_content, recognise, require_file
 
 #: Extensions that begin within this many bytes of the file are kept when a scan is written again.

@@ -9,7 +9,7 @@ from pathlib import Path
 from nibabel.spatialimages import HeaderDataError
 
 from medinr.errors import FileError
-from medinr.io.assembly import assemble_volume
+from medinr.io.images.assembly import assemble_volume
 from medinr.io.nifti.geometry import find_affine
 from medinr.io.nifti.header import NiftiFile, open_nifti, open_voxels
 from medinr.io.nifti.voxels import choose_volume, read_voxels, require_voxels
@@ -35,8 +35,8 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
         Which volume of a four-dimensional file, counted from 0; the others are not loaded.
     modality : {"MR", "CT", "OT"}, optional
         NIfTI does not name it. Without it, the sidecar, the name, the header and the values decide
-        (`medinr.io.modality`), and the guess is noted. Padding of a CT in HU becomes `medinr.io.padding.HU_FLOOR`;
-        phase and all else keep every value.
+        (`medinr.io.images.modality`), and the guess is noted. Padding of a CT in HU becomes
+        `medinr.io.padding.HU_FLOOR`; phase and all else keep every value.
 
     Raises
     ------

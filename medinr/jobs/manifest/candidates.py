@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medinr.errors import FileError, InputError
-from medinr.io.bids import stem_of
 from medinr.io.dicom.series import Listing, Series, list_series
 from medinr.io.folder import survey
-from medinr.io.pairs import scan_files
+from medinr.io.images.bids import stem_of
+from medinr.io.images.pairs import scan_files
 from medinr.io.recognise import recognise
 
 #: Kinds of files that hold a scan each (`medinr.io.recognise`).

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from medinr.errors import InputError
-from medinr.io.dicom.deidentify import require_deidentifier
-from medinr.io.dicom.parametric_map import require_parametric_maps, write_parametric_map
-from medinr.io.dicom.sources import why_not_dicom
-from medinr.io.dicom.write import write_derived_series
+from medinr.io.dicom.derived.deidentify import require_deidentifier
+from medinr.io.dicom.derived.parametric_map import require_parametric_maps, write_parametric_map
+from medinr.io.dicom.derived.sources import why_not_dicom
+from medinr.io.dicom.derived.write import write_derived_series
 from medinr.io.provenance import notes_without_names
 from medinr.jobs.reference import Reference
 from medinr.volume import Volume
@@ -20,7 +20,7 @@ from medinr.volume import Volume
 FOLDER = "dicom"
 MAPS_FOLDER = f"{FOLDER}/maps"
 
-#: How the pixels were derived, by task (`medinr.io.dicom.derived.DERIVATIONS`).
+#: How the pixels were derived, by task (`medinr.io.dicom.derived.header.DERIVATIONS`).
 _DERIVATIONS = {"denoise": "denoising", "superres": "resolution"}
 
 #: What the maps hold, in words.

@@ -7,7 +7,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage
 
-from medinr.io.dicom.derived import copied
+from medinr.io.dicom.derived.header import copied
 
 #: What belongs to objects of many frames only.
 _OF_MANY_FRAMES = (

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medinr.errors import UnitError
-from medinr.io.bids import stem_of
-from medinr.io.intensities import are_signed, resemble_ct, resemble_phase, sample_values
+from medinr.io.images.bids import stem_of
+from medinr.io.images.intensities import are_signed, resemble_ct, resemble_phase, sample_values
 from medinr.volume import MODALITIES
 
 #: How to correct a guess.
@@ -131,7 +131,7 @@ def find_kind(
     modality : {"MR", "CT", "OT"}, optional
         What the caller says.
     sidecar : mapping, optional
-        Fields from `medinr.io.bids.read_sidecar`.
+        Fields from `medinr.io.images.bids.read_sidecar`.
     header_text : str
         Free text of the header.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from medinr.io.dicom.quantisation import Quantisation
+from medinr.io.dicom.derived.quantisation import Quantisation
 
 #: Codes and meanings of the scheme UCUM, by the unit of a volume.
 UNITS = {

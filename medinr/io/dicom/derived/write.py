@@ -19,13 +19,13 @@ from pydicom.dataset import Dataset
 
 from medinr.errors import FileError, MedinrError
 from medinr.io.atomic import atomic_path
-from medinr.io.dicom.deidentify import Deidentifier, notes_of
-from medinr.io.dicom.derived import Derivation, copied
-from medinr.io.dicom.derived_enhanced import enhanced_object
-from medinr.io.dicom.derived_single import Stack, slice_elsewhere, slice_on_source, stack_of
+from medinr.io.dicom.derived.deidentify import Deidentifier, notes_of
+from medinr.io.dicom.derived.enhanced import enhanced_object
+from medinr.io.dicom.derived.header import Derivation, copied
+from medinr.io.dicom.derived.quantisation import Quantisation, quantisation
+from medinr.io.dicom.derived.single import Stack, slice_elsewhere, slice_on_source, stack_of
+from medinr.io.dicom.derived.sources import Place, Source, on_source_voxels, open_sources
 from medinr.io.dicom.frames import Frame
-from medinr.io.dicom.quantisation import Quantisation, quantisation
-from medinr.io.dicom.sources import Place, Source, on_source_voxels, open_sources
 from medinr.volume import Volume
 
 #: Makes a source's header into one that derived objects may copy, de-identified where that is asked for.
@@ -90,8 +90,8 @@ def write_derived_series(
     Raises
     ------
     FileError
-        When there is no source that derived objects can be made of (`medinr.io.dicom.sources.why_not_dicom` says so
-        before), or files cannot be written.
+        When there is no source that derived objects can be made of (`why_not_dicom` of
+        `medinr.io.dicom.derived.sources` says so before), or files cannot be written.
     GeometryError
         When the volume's axes are not perpendicular.
     IntensityError

@@ -12,7 +12,7 @@ from nibabel.freesurfer.mghformat import MGHHeader
 from nibabel.spatialimages import HeaderDataError
 
 from medinr.errors import FileError, GeometryError
-from medinr.io.assembly import assemble_volume
+from medinr.io.images.assembly import assemble_volume
 from medinr.io.nifti.voxels import Layout, choose_volume, reach_checksum, read_voxels, require_voxels
 from medinr.io.recognise import explain, naming_note, open_content, recognise
 from medinr.volume import Affine, ScanFacts, Volume

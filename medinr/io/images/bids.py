@@ -170,7 +170,7 @@ def partner_note(scan: Path) -> str:
 
 
 def _partner_words(what: str) -> str:
-    return f"the {what} of this scan lies beside it; medinr.io.complex_pairs joins the two to a complex scan"
+    return f"the {what} of this scan lies beside it; medinr.io.images.complex_pairs joins the two to a complex scan"
 
 
 def _sidecars(scan: Path) -> Iterator[Path]:

@@ -30,7 +30,7 @@ from pydicom.uid import (
 )
 
 from medinr.errors import ConfigError
-from medinr.io.dicom.quantisation import Quantisation
+from medinr.io.dicom.derived.quantisation import Quantisation
 
 #: Added to the source's SeriesNumber, so that viewers list the derived series near, but after, its source.
 SERIES_NUMBER_OFFSET = 9000

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from pydicom.dataset import Dataset
 
-from medinr.io.dicom.derived import (
+from medinr.io.dicom.derived.header import (
     Derivation,
     copied,
     derived_image_type,
@@ -19,8 +19,8 @@ from medinr.io.dicom.derived import (
     set_pixels,
     set_window,
 )
-from medinr.io.dicom.quantisation import Quantisation
-from medinr.io.dicom.real_world import real_world_mapping
+from medinr.io.dicom.derived.quantisation import Quantisation
+from medinr.io.dicom.derived.real_world import real_world_mapping
 from medinr.volume import Volume
 
 #: Functional groups that hold for the source's pixels only.

@@ -11,13 +11,21 @@ from pydicom.uid import generate_uid
 
 from medinr.errors import LibraryError
 from medinr.io.atomic import atomic_path
-from medinr.io.dicom.deidentify import Deidentifier, notes_of
-from medinr.io.dicom.derived import MANUFACTURER, SERIES_NUMBER_OFFSET, copied, file_meta, plain, version, whole_number
-from medinr.io.dicom.derived_single import stack_of
-from medinr.io.dicom.quantisation import require_real
-from medinr.io.dicom.real_world import UNITS
-from medinr.io.dicom.sources import Source, open_sources
-from medinr.io.dicom.write import Written, writing
+from medinr.io.dicom.derived.deidentify import Deidentifier, notes_of
+from medinr.io.dicom.derived.header import (
+    MANUFACTURER,
+    SERIES_NUMBER_OFFSET,
+    copied,
+    file_meta,
+    plain,
+    version,
+    whole_number,
+)
+from medinr.io.dicom.derived.quantisation import require_real
+from medinr.io.dicom.derived.real_world import UNITS
+from medinr.io.dicom.derived.single import stack_of
+from medinr.io.dicom.derived.sources import Source, open_sources
+from medinr.io.dicom.derived.write import Written, writing
 from medinr.volume import Volume
 
 #: Series of maps follow the derived series of images.
@@ -54,7 +62,7 @@ def write_parametric_map(
         The scan that the map belongs to; by default the volume's own provenance says it.
     overwrite : bool
     deidentify : bool
-        As for `medinr.io.dicom.write.write_derived_series`.
+        As for `medinr.io.dicom.derived.write.write_derived_series`.
 
     Returns
     -------
@@ -181,6 +189,6 @@ def _library() -> Any:
         import highdicom
     except ImportError as error:
         raise LibraryError(
-            "Parametric maps need the library highdicom, which is not installed. Run pip install 'medinr[dicom]'."
+            "Parametric maps need the library highdicom, which is not installed. Run pip install highdicom."
         ) from error
     return highdicom

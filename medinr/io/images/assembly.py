@@ -6,11 +6,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from medinr.errors import GeometryError
-from medinr.io.bids import facts_of, partner_note, read_b_value, read_sidecar
 from medinr.io.hashes import hash_scan
-from medinr.io.modality import find_kind
+from medinr.io.images.bids import facts_of, partner_note, read_b_value, read_sidecar
+from medinr.io.images.modality import find_kind
+from medinr.io.images.pairs import scan_files
 from medinr.io.padding import HU_FLOOR, fill_padding, padding_note
-from medinr.io.pairs import scan_files
 from medinr.volume import Affine, Array, Provenance, ScanFacts, Volume
 
 
@@ -40,7 +40,7 @@ def assemble_volume(
     index : int
         Which volume of the file it is.
     modality : {"MR", "CT", "OT"} or None
-        What the caller says; see `medinr.io.modality.find_kind`.
+        What the caller says; see `medinr.io.images.modality.find_kind`.
     notes : list of str
         Found so far.
     header_text : str

@@ -103,7 +103,7 @@ def _rules() -> tuple[dict[Any, Action], dict[Any, Action]]:
     except ImportError as error:
         raise LibraryError(
             "De-identification needs the library dicom-anonymizer, which is not installed. "
-            "Run pip install 'medinr[dicom]'."
+            "Run pip install dicom-anonymizer."
         ) from error
     rules = initialize_actions(_TABLE)
     single = {tag: action for tag, action in rules.items() if len(tag) == 2}

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medinr.errors import FileError, GeometryError
-from medinr.io.assembly import assemble_volume
+from medinr.io.images.assembly import assemble_volume
+from medinr.io.images.pairs import detached_files
+from medinr.io.images.text_headers import TextHeader, read_text_header
 from medinr.io.limits import require_plausible_size, require_readable_size
 from medinr.io.nifti.voxels import ROUNDED, choose_volume, store
-from medinr.io.pairs import detached_files
 from medinr.io.recognise import explain, recognise, require_file
-from medinr.io.text_headers import TextHeader, read_text_header
 from medinr.volume import Affine, Array, Volume
 
 #: ITK's positions are LPS; ours RAS.

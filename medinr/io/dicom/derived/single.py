@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from medinr.errors import GeometryError
-from medinr.io.dicom.derived import (
+from medinr.io.dicom.derived.flattened import flattened
+from medinr.io.dicom.derived.header import (
     Derivation,
     copied,
     derived_image_type,
@@ -22,10 +23,9 @@ from medinr.io.dicom.derived import (
     set_pixels,
     set_window,
 )
-from medinr.io.dicom.flattened import flattened
+from medinr.io.dicom.derived.quantisation import Quantisation
+from medinr.io.dicom.derived.real_world import real_world_mapping
 from medinr.io.dicom.geometry import COSINE_TOLERANCE, LPS_TO_RAS
-from medinr.io.dicom.quantisation import Quantisation
-from medinr.io.dicom.real_world import real_world_mapping
 from medinr.volume import Volume
 
 #: Tags of a source slice that do not hold for a slice elsewhere.
@@ -123,7 +123,7 @@ def slice_on_source(
     Parameters
     ----------
     header : Dataset
-        Copy of the source's (`medinr.io.dicom.derived.copied`), which becomes that of the slice.
+        Copy of the source's (`medinr.io.dicom.derived.header.copied`), which becomes that of the slice.
     plane : ndarray, shape (y, x)
     values : Quantisation
     derivation : Derivation

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medinr.errors import GeometryError, IntensityError, UnitError
 from medinr.io.hashes import combine_hashes
-from medinr.io.intensities import are_whole, sample_values
+from medinr.io.images.intensities import are_whole, sample_values
 from medinr.volume import Array, Volume
 
 #: Grids that place a corner further apart than this (mm) are different ones.

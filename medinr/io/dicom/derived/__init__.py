@@ -1,0 +1,1 @@
+"""Results as derived DICOM objects: headers, pixels and what they say of their sources."""
