@@ -44,12 +44,15 @@ def measure_slices(
     whole: Volume, config: ReconstructConfig, numbers: list[int], name: str = "the scan"
 ) -> tuple[Measurement, Reference]:
     """Do the same with a scan that is read already; ``name`` is for errors."""
-    values = np.nan_to_num(np.abs(whole.array) if whole.modality == "MR" else whole.array.real)
+    values = np.abs(whole.array) if whole.modality == "MR" else whole.array.real.copy()
+    for plane in values:
+        np.nan_to_num(plane, copy=False)
     numbers = list(numbers)
     chosen = whole.select(numbers)
     chosen.require_usable(name)
     upright = standard_orientation(chosen)
-    level = float(np.percentile(values, 99))
+    # In place, as a scan may fill half of the memory; data_range does not depend on the order.
+    level = float(np.percentile(values, 99, overwrite_input=True))
     images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
     reference = Reference(chosen, images.astype(np.float32), data_range(values, whole.modality))
     measurement = simulate(config.task, upright, config.simulation, level=level)
