@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from medinr.api.simulate import simulate as simulate
     from medinr.config import load_task_config as load_settings
     from medinr.data.reader import MedinrReader as MedinrReader
+    from medinr.io.dicom.derived.write import write_derived_series as save_dicom
+    from medinr.io.dicom.series import list_series as list_series
     from medinr.io.measurement import read_measurement as load_measurement
     from medinr.io.measurement import write_measurement as save_measurement
     from medinr.io.nifti import write_nifti as save_scan
@@ -51,10 +53,12 @@ _NAMES = {
     "load_model": ("medinr.models.checkpoint", "load_model"),
     "load_raw": ("medinr.io.raw.read", "read_raw"),
     "load_scan": ("medinr.io.scan", "read_scan"),
+    "list_series": ("medinr.io.dicom.series", "list_series"),
     "load_settings": ("medinr.config", "load_task_config"),
     "metrics": ("medinr.metrics", ""),
     "operators": ("medinr.operators", ""),
     "reconstruct": ("medinr.api.reconstruct", "reconstruct"),
+    "save_dicom": ("medinr.io.dicom.derived.write", "write_derived_series"),
     "save_measurement": ("medinr.io.measurement", "write_measurement"),
     "save_scan": ("medinr.io.nifti", "write_nifti"),
     "shipped_models": ("medinr.models.checkpoint", "shipped_models"),
@@ -72,6 +76,7 @@ __all__ = [
     "__version__",
     "check_operator",
     "errors",
+    "list_series",
     "load_measurement",
     "load_model",
     "load_raw",
@@ -80,6 +85,7 @@ __all__ = [
     "metrics",
     "operators",
     "reconstruct",
+    "save_dicom",
     "save_measurement",
     "save_scan",
     "shipped_models",

@@ -33,6 +33,11 @@ class LeftOut:
     kind: str
     lost: bool = False
 
+    @property
+    def may_be_missed(self) -> bool:
+        """Whether the user should know of it by name: it could not be read, wholly or in part."""
+        return self.lost or "damaged" in self.kind or "cannot be opened" in self.kind
+
 
 def first_bytes(path: Path, count: int) -> bytes:
     """Return up to `count` bytes from the start of a file.

@@ -61,3 +61,37 @@ def test_a_zip_is_inspected_series_by_series(medinr, study):
     assert found.code == 0
     for words in ("'t2 tra'", "'localizer'", "1 x a report", "1 x a screenshot"):
         assert words in found.out
+
+
+def test_a_file_that_cannot_be_read_is_named_on_the_terminal(medinr, synthetic, tmp_path, caplog):
+    paths = synthetic.write_dicom_series(tmp_path / "scan", synthetic.phantom((4, 24, 20)))
+    whole = paths[3].read_bytes()
+    paths[3].write_bytes(whole[: whole.index(b"\x28\x00\x10\x00US")])
+    found = medinr("inspect", tmp_path / "scan", "--debug")
+    assert found.code == 0
+    assert "left aside: 1 x a damaged DICOM file" in found.out
+    assert paths[3].name not in found.out
+    assert f"{paths[3].name} (a damaged DICOM file)" in caplog.text
+    paths[3].unlink()
+    paths[3].symlink_to(tmp_path / "gone")
+    caplog.clear()
+    assert medinr("inspect", tmp_path / "scan").code == 2
+    assert f"{paths[3].name} (a link that leads nowhere)" in caplog.text
+    caplog.clear()
+    assert medinr("inspect", tmp_path / "scan").code == 2
+    assert not caplog.text  # once each
+
+
+def test_many_time_points_are_not_listed_one_by_one(medinr, synthetic, tmp_path):
+    for point in range(20):
+
+        def change(dataset, _, point=point):
+            dataset.FrameOfReferenceUID, dataset.TemporalPositionIdentifier = "1.2.4", point
+
+        volume = synthetic.phantom((2, 8, 9))
+        synthetic.write_dicom_series(tmp_path / "bold" / str(point), volume, series_uid="1.2.3", change=change)
+    found = medinr("convert", tmp_path / "bold", "--out", tmp_path / "a.nii.gz")
+    assert found.code == 2
+    assert "... 18 more of this series ..." in found.err
+    assert len(found.err.splitlines()) == 4
+    assert medinr("convert", tmp_path / "bold", "--series", "time point 7", "--out", tmp_path / "a.nii.gz").code == 0

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from itertools import groupby
 
 from medinr.errors import FileError
 from medinr.io.dicom.series import Listing, Series
+
+#: Stacks of one series that are listed one by one.
+_MOST_ALIKE = 12
 
 
 def choose_series(listing: Listing, wanted: int | str | None, notes: list[str] | None = None) -> Series:
@@ -66,6 +70,12 @@ def _fits(series: Series, text: str) -> bool:
 
 
 def _found(listing: Listing) -> str:
-    lines = [f"{series.number}: {series.words}" for series in listing.series]
-    lines += listing.notes
-    return "\n".join(lines)
+    """One line a stack; of many stacks of one series (time points, directions), the first and the last."""
+    lines = []
+    for _, group in groupby(listing.series, key=lambda series: (series.frames[0].header.series, series.kind)):
+        stacks = list(group)
+        named = [f"{series.number}: {series.words}" for series in stacks]
+        if len(stacks) > _MOST_ALIKE:
+            named[1:-1] = [f"... {len(stacks) - 2} more of this series ..."]
+        lines += named
+    return "\n".join([*lines, *listing.notes])

@@ -23,12 +23,15 @@ from medinr.io.limits import require_readable_size
 from medinr.io.padding import HU_FLOOR, padding_note
 from medinr.volume import Affine, Provenance, Volume
 
-__all__ = ["iterate_slices", "list_series", "read_dicom_series", "read_series"]
+__all__ = ["iterate_slices", "list_series", "name_left_aside", "read_dicom_series", "read_series"]
 
 _log = logging.getLogger(__name__)
 
-#: Files named in one warning; a folder may hold thousands.
-_NAMED = 5
+#: Files named in one message, and lines of a log: a folder may hold thousands.
+_NAMED, _MOST_LINES = 5, 20
+
+#: Files that were named in this process.
+_told: set[tuple[Path, str]] = set()
 
 #: Threads that read files to hash them; more gain nothing.
 _READERS = 2
@@ -154,12 +157,18 @@ def is_hounsfield_series(first: Frame) -> bool:
     return first.modality == "CT" and is_hounsfield(first)
 
 
-def _require_nothing_lost(listing: Listing, series: Series) -> None:
-    damaged = [one for one in listing.left_out if one.lost or one.kind == DAMAGED or "cannot be opened" in one.kind]
-    for one in damaged[:_NAMED]:
+def name_left_aside(listing: Listing) -> None:
+    """Log the names of files that may be slices and cannot be read, once each: outputs count them without names."""
+    new = [one for one in listing.left_out if one.may_be_missed and (one.path, one.kind) not in _told]
+    _told.update((one.path, one.kind) for one in new)
+    for one in new[:_MOST_LINES]:
         _log.warning("left aside: %s (%s)", one.path, one.kind)
-    if len(damaged) > _NAMED:
-        _log.warning("left aside: %d more", len(damaged) - _NAMED)
+    if len(new) > _MOST_LINES:
+        _log.warning("left aside: %d more like these", len(new) - _MOST_LINES)
+
+
+def _require_nothing_lost(listing: Listing, series: Series) -> None:
+    name_left_aside(listing)
     lost = listing.lost_beside(series)
     if lost:
         kinds = {one.path: one.kind for one in listing.left_out}

@@ -233,7 +233,7 @@ def _nothing(path: Path, count: int, left_out: Sequence[LeftOut], reasons: Seque
     if path.is_file() and len(left_out) == 1 and left_out[0].path == path and left_out[0].kind != "not DICOM":
         return f"{path}: {left_out[0].kind}, not a scan. {what_to_do(left_out[0].kind)}"
     found = "; ".join(f"{number} x {kind}" for kind, number in kinds.items())
-    named = [one.path.name for one in left_out if one.lost or "cannot be opened" in one.kind]
+    named = [one.path.name for one in left_out if one.may_be_missed and one.kind != DAMAGED]
     lines = [
         f"{path}: none of {count} file(s) is a DICOM picture. Give a folder of slices, or a NIfTI file by its name."
     ]

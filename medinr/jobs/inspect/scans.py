@@ -10,7 +10,7 @@ from medinr.errors import FileError, InputError, UnitError
 from medinr.io.dicom.choose import choose_series
 from medinr.io.dicom.facts import facts_of
 from medinr.io.dicom.geometry import affine_of, tilt_degrees
-from medinr.io.dicom.read import is_hounsfield_series, iterate_slices
+from medinr.io.dicom.read import is_hounsfield_series, iterate_slices, name_left_aside
 from medinr.io.dicom.series import Listing, Series, list_series
 from medinr.io.hashes import combine_hashes, hash_file
 from medinr.io.limits import require_readable_size
@@ -62,6 +62,7 @@ def inspect_dicom(path: Path, wanted: int | str | None = None, modality: str | N
         When the series is of another modality.
     """
     listing = list_series(path)
+    name_left_aside(listing)
     try:
         chosen = choose_series(listing, wanted)
     except FileError:
