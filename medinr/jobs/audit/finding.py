@@ -34,7 +34,7 @@ class Finding:
         return {"code": self.code, "severity": self.severity, "words": self.words, "meaning": self.meaning}
 
     def __str__(self) -> str:
-        return f"{self.words}. {self.meaning}"
+        return f"{self.words.rstrip('.')}. {self.meaning}"
 
 
 def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
