@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from medinr.io.nifti import write_nifti as save_scan
     from medinr.io.raw.read import read_raw as load_raw
     from medinr.io.scan import read_scan as load_scan
+    from medinr.io.scan import read_volumes as load_volumes
     from medinr.measurement import Measurement as Measurement
     from medinr.models.checkpoint import load_model as load_model
     from medinr.models.checkpoint import shipped_models as shipped_models
@@ -55,6 +56,7 @@ _NAMES = {
     "load_scan": ("medinr.io.scan", "read_scan"),
     "list_series": ("medinr.io.dicom.series", "list_series"),
     "load_settings": ("medinr.config", "load_task_config"),
+    "load_volumes": ("medinr.io.scan", "read_volumes"),
     "metrics": ("medinr.metrics", ""),
     "operators": ("medinr.operators", ""),
     "reconstruct": ("medinr.api.reconstruct", "reconstruct"),
@@ -82,6 +84,7 @@ __all__ = [
     "load_raw",
     "load_scan",
     "load_settings",
+    "load_volumes",
     "metrics",
     "operators",
     "reconstruct",

@@ -52,7 +52,7 @@ def kspace(image) -> np.ndarray:
 
 
 def test_every_name_is_there_and_documented():
-    assert len(mi.__all__) == len(set(mi.__all__)) == 24
+    assert len(mi.__all__) == len(set(mi.__all__)) == 25
     assert set(dir(mi)) == set(mi.__all__)
     for name in mi.__all__:
         assert getattr(mi, name).__doc__ or name == "__version__"

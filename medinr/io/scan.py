@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from medinr.errors import FileError, UnitError
 from medinr.io.archive import is_zip, unpack
-from medinr.io.dicom.read import read_dicom_series
+from medinr.io.dicom.choose import choose_series
+from medinr.io.dicom.read import read_dicom_series, read_series
+from medinr.io.dicom.series import list_series
 from medinr.io.folder import files_below, looks_like_dicom
 from medinr.io.images.pairs import other_of_pair, scan_files
-from medinr.io.nifti import read_nifti
+from medinr.io.nifti import read_nifti, read_nifti_volumes
 from medinr.io.recognise import Content, explain, recognise
 from medinr.volume import Volume
 
@@ -76,6 +78,42 @@ def read_scan(
         raise FileError(f"{path}: {option} a DICOM folder; this is a file that is not DICOM.")
     volume = _read_file(path, content, index, modality)
     return volume if slices is None else volume.select(slices)
+
+
+def read_volumes(path: Path | str, *, series: int | str | None = None, modality: str | None = None) -> Iterator[Volume]:
+    """Give every volume of a four-dimensional scan in turn: of a NIfTI file, or of a DICOM series of several stacks.
+
+    Parameters
+    ----------
+    path : Path or str
+    series : int or str, optional
+        Any stack of the DICOM series; the others of that series (echoes, time points, directions) are read too.
+    modality : {"MR", "CT", "OT"}, optional
+
+    Yields
+    ------
+    Volume
+        In the file's order, or in that of `medinr.io.dicom.series.list_series`. A scan of one volume gives one.
+
+    Raises
+    ------
+    FileError, GeometryError, UnitError
+        As `read_scan`.
+    """
+    path = inside_archive(Path(path))
+    content = _content(path)
+    if content.kind in _DICOM and not content.compressed:
+        listing = list_series(path)
+        uids = {stack.frames[0].header.series for stack in listing.series}
+        chosen = listing.series[0] if series is None and len(uids) == 1 else choose_series(listing, series)
+        header = chosen.frames[0].header
+        alike = [stack for stack in listing.series if stack.frames[0].header.series == header.series]
+        for stack in alike:
+            yield read_series(listing, stack)
+    elif content.kind == "nifti":
+        yield from read_nifti_volumes(path, modality)
+    else:
+        yield read_scan(path, modality=modality)
 
 
 def inside_archive(path: Path) -> Path:

@@ -1,12 +1,13 @@
 import zipfile
 
+import nibabel as nib
 import numpy as np
 import pytest
 from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, UnitError
 from medinr.io.nifti import write_nifti
-from medinr.io.scan import read_scan
+from medinr.io.scan import read_scan, read_volumes
 
 
 def test_content_decides_not_the_name(synthetic, tmp_path):
@@ -47,3 +48,35 @@ def test_a_zip_of_one_nifti_file(synthetic, tmp_path):
         archive.writestr("README.txt", "about nothing")
     with pytest.raises(FileError, match="no scan among them"):
         read_scan(tmp_path / "none.zip")
+
+
+@pytest.mark.parametrize("name", ["four.nii", "four.nii.gz"])
+def test_every_volume_of_a_file_in_turn(tmp_path, name):
+    values = np.random.default_rng(0).integers(0, 900, (9, 8, 5, 4)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.diag([1.0, 1, 2, 1])), tmp_path / name)
+    volumes = list(read_volumes(tmp_path / name))
+    assert len(volumes) == 4
+    for index, volume in enumerate(volumes):
+        one = read_scan(tmp_path / name, index=index)
+        np.testing.assert_array_equal(volume.array, one.array)
+        np.testing.assert_array_equal(volume.affine, one.affine)
+        assert volume.provenance == one.provenance
+
+
+def test_every_stack_of_a_dicom_series_in_turn(synthetic, tmp_path):
+    for point in range(3):
+
+        def change(dataset, _, point=point):
+            dataset.FrameOfReferenceUID, dataset.TemporalPositionIdentifier = "1.2.4", point + 1
+
+        volume = synthetic.phantom((3, 8, 9), seed=point)
+        synthetic.write_dicom_series(tmp_path / "s" / str(point), volume, series_uid="1.2.3", change=change)
+    volumes = list(read_volumes(tmp_path / "s"))
+    assert len(volumes) == 3
+    for point, volume in enumerate(volumes):
+        np.testing.assert_array_equal(volume.array, synthetic.phantom((3, 8, 9), seed=point).array)
+    synthetic.write_dicom_series(tmp_path / "s" / "other", synthetic.phantom((4, 8, 9)), description="other")
+    with pytest.raises(FileError, match="4 series"):
+        list(read_volumes(tmp_path / "s"))
+    assert len(list(read_volumes(tmp_path / "s", series="time point 2"))) == 3
+    assert len(list(read_volumes(tmp_path / "s", series="other"))) == 1

@@ -25,6 +25,7 @@ def assemble_volume(
     notes: list[str],
     header_text: str = "",
     header_facts: ScanFacts | None = None,
+    digest: str = "",
 ) -> Volume:
     """Make a volume of a format that does not name the modality itself.
 
@@ -47,6 +48,8 @@ def assemble_volume(
         Free text of the header.
     header_facts : ScanFacts, optional
         What the header says; a sidecar goes before it.
+    digest : str
+        Hash of the scan, where it is known.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def assemble_volume(
         every_note += [padding_note(changed, HU_FLOOR)] if changed else []
     partner = partner_note(path)
     every_note += [partner] if partner else []
-    provenance = Provenance(file_format, scan_files(path), hash_scan(path), "", tuple(every_note), facts)
+    provenance = Provenance(file_format, scan_files(path), digest or hash_scan(path), "", tuple(every_note), facts)
     try:
         return Volume(array, affine, kind.modality, kind.unit, provenance)
     except GeometryError as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from nibabel.spatialimages import HeaderDataError
 
 from medinr.errors import FileError
+from medinr.io.hashes import hash_scan
 from medinr.io.images.assembly import assemble_volume
 from medinr.io.nifti.geometry import find_affine
 from medinr.io.nifti.header import NiftiFile, open_nifti, open_voxels
@@ -63,6 +66,48 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
         header_text=scan.text,
         header_facts=_facts_of_header(scan),
     )
+
+
+def read_nifti_volumes(path: Path | str, modality: str | None = None) -> Iterator[Volume]:
+    """Give every volume of a file in turn; the file is read once, and one volume is in memory.
+
+    Parameters
+    ----------
+    path, modality
+        As `read_nifti`.
+
+    Raises
+    ------
+    FileError, GeometryError, UnitError
+        As `read_nifti`.
+    """
+    path = Path(path)
+    scan = open_nifti(path)
+    layout = scan.layout
+    count = math.prod(layout.shape[3:])
+    choose_volume(layout.shape, 0, path.name)
+    require_voxels(layout, scan.voxel_path.stat().st_size, scan.voxels_compressed, path.name)
+    digest = hash_scan(path)
+    try:
+        with open_voxels(scan) as file:
+            for index in range(count):
+                notes = _notes_on_files(scan)
+                array = read_voxels(file, layout, index, notes)
+                affine = find_affine(scan, array.shape[::-1], path.name, notes)
+                yield assemble_volume(
+                    path,
+                    array,
+                    affine,
+                    file_format="nifti",
+                    index=index,
+                    modality=modality,
+                    notes=notes,
+                    header_text=scan.text,
+                    header_facts=_facts_of_header(scan),
+                    digest=digest,
+                )
+    except (EOFError, OSError, zlib.error, ValueError, HeaderDataError) as error:
+        raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
 
 
 def _read_array(path: Path, scan: NiftiFile, index: int | None, notes: list[str]) -> tuple[Array, int]:
