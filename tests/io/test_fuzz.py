@@ -1,5 +1,6 @@
 """Damaged scans give a volume or a sentence, never anything else; `python -m benchmarks fuzz-readers` tries more."""
 
+import mmap
 import resource
 from pathlib import Path
 
@@ -57,10 +58,13 @@ def test_originals_hold_what_is_said_of_them(kind, tmp_path):
     np.testing.assert_allclose(scan.affine, affine, atol=1e-6)
 
 
-def _unused_bytes():
-    """Bytes that this process once had and gave back: a peak is seen only beyond them."""
+def _new_pages(size):
+    """Memory that raises the peak of this process by `size` bytes, whatever it had before and gave back or kept."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - pages * resource.getpagesize())
+    unused = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - pages * resource.getpagesize()
+    values = np.frombuffer(mmap.mmap(-1, max(0, unused) + size), dtype=np.uint8)
+    values[...] = 1
+    return values
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def _unused_bytes():
     [
         (lambda path: 1 / 0, "ZeroDivisionError"),
         (lambda path: np.frombuffer((path.parent / "outside").read_bytes(), "<i2"), "reads a file outside"),
-        (lambda path: bytearray(_unused_bytes() + 200 * 2**20), "MiB for an input of"),
+        (lambda path: _new_pages(200 * 2**20), "MiB for an input of"),
     ],
 )
 def test_faults_are_found(monkeypatch, tmp_path, synthetic, answer, fault):
