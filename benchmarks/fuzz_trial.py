@@ -228,7 +228,9 @@ def _read(path: Path) -> Volume:
 
 
 def _check_nifti(volume: Volume, path: Path) -> None:
-    back = read_scan(write_nifti(volume, path), modality=volume.modality)
+    # NIfTI of CT is in HU; values of another kind (dual-energy maps) have no padding that reading would fill.
+    modality = "OT" if volume.modality == "CT" and volume.unit != "HU" else volume.modality
+    back = read_scan(write_nifti(volume, path), modality=modality)
     wanted = np.asarray(volume.array)
     if volume.unit == "HU":
         wanted = np.maximum(wanted, -1024)
