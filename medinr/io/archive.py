@@ -11,16 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from medinr.errors import FileError
 from medinr.io.folder import first_bytes, why_unreadable
+from medinr.io.limits import FREELY_INFLATED_BYTES, PLAUSIBLE_INFLATION
 
 #: Bytes that an archive may hold when unpacked: a whole study with several thousand slices.
 MOST_UNPACKED = 32 * 2**30
 
 #: Files that an archive may hold.
 MOST_FILES = 200_000
-
-#: An archive of more than this many bytes that shrinks a scan further than `MOST_COMPRESSION` is no scan.
-SMALL_UNPACKED = 64 * 2**20
-MOST_COMPRESSION = 200
 
 _PIECE = 2**20
 
@@ -92,10 +89,10 @@ def _require_plausible(path: Path, size: int, members: list[zipfile.ZipInfo]) ->
             f"{path}: the zip archive holds {len(members)} files of {declared / 2**30:.1f} GiB; at most {MOST_FILES} "
             f"files and {MOST_UNPACKED / 2**30:.0f} GiB are unpacked. Unpack it and give the folder."
         )
-    if declared > max(SMALL_UNPACKED, MOST_COMPRESSION * size):
+    if declared > max(FREELY_INFLATED_BYTES, PLAUSIBLE_INFLATION * size):
         raise FileError(
             f"{path}: {size} bytes that declare {declared} bytes unpacked; no scan shrinks by more than "
-            f"{MOST_COMPRESSION}. If it is one, unpack it and give the folder."
+            f"{PLAUSIBLE_INFLATION}. If it is one, unpack it and give the folder."
         )
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if declared > free:

@@ -18,7 +18,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 from medinr.errors import FileError, GeometryError
-from medinr.io.dicom.headers import Header, header_of, read_header, words
+from medinr.io.dicom.headers import Header, header_of, words
 from medinr.io.dicom.lenient import leniently
 from medinr.io.dicom.mosaic import Tile, tiles_of
 
@@ -57,7 +57,7 @@ _PRIVATE_B_VALUES = (
 #: GE adds this to b-values to mark what they are.
 _GE_B_VALUE_OFFSET = 1_000_000_000
 
-__all__ = ["LABELS", "TIMES", "Frame", "frames_of", "groups_of", "number_of", "read_header", "value_in"]
+__all__ = ["LABELS", "TIMES", "Frame", "frames_of", "groups_of", "number_of", "value_in"]
 
 Numbers = tuple[float, ...]
 

@@ -146,15 +146,16 @@ def header_of(dataset: Dataset, path: Path) -> Header | str:
         if class_name(dataset).endswith("Image Storage"):
             raise FileError(f"{path}: the header ends before Rows (0028,0010); it was cut. Copy it again.")
         return "a DICOM object without a picture"
+    patient = _patient(dataset)
     return Header(
         path=path,
-        patient=_patient(dataset),
+        patient=patient,
         series=str(dataset.get("SeriesInstanceUID") or ""),
         instance=str(dataset.get("SOPInstanceUID") or ""),
         frame_of_reference=str(dataset.get("FrameOfReferenceUID") or ""),
         sop_class=class_name(dataset),
         modality=str(dataset.get("Modality") or "OT"),
-        description=_description(dataset),
+        description=_description(dataset, patient),
         date=_date(dataset),
         number=whole_number(dataset.get("SeriesNumber")),
         contrast_agent=bool(str(dataset.get("ContrastBolusAgent") or "").strip()),
@@ -211,9 +212,9 @@ def _stored(dataset: Dataset) -> Stored:
     )
 
 
-def _description(dataset: Dataset) -> str:
+def _description(dataset: Dataset, patient: str) -> str:
     text = str(dataset.get("SeriesDescription") or dataset.get("ProtocolName") or "")
-    key = (_patient(dataset), str(dataset.get("SeriesInstanceUID") or ""), text)
+    key = (patient, str(dataset.get("SeriesInstanceUID") or ""), text)
     if key not in _scrubbed:
         if len(_scrubbed) >= _MOST_DESCRIPTIONS:
             _scrubbed.clear()

@@ -14,11 +14,18 @@ from medinr.errors import FileError, MedinrError
 
 
 @contextmanager
-def leniently(path: Path) -> Iterator[None]:
-    """Read a file's tags and pixels without pydicom's warnings on values that violate their type.
+def without_validation() -> Iterator[None]:
+    """Take values as they are, without pydicom's warnings, which repeat them: they may identify the patient."""
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
-    Such dates and names are common and do not matter here, and pydicom's warnings repeat the values, which may identify
-    the patient.
+
+@contextmanager
+def leniently(path: Path) -> Iterator[None]:
+    """Read a file's tags and pixels without complaints on values that violate their type.
+
+    Such dates and names are common and do not matter here.
 
     Raises
     ------
@@ -26,8 +33,7 @@ def leniently(path: Path) -> Iterator[None]:
         For all errors of pydicom or a decoder in a damaged file; medinr's own errors are passed on.
     """
     try:
-        with pydicom.config.disable_value_validation(), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with without_validation():
             yield
     except MedinrError:
         raise

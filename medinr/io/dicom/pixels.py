@@ -121,7 +121,7 @@ def real_values(
                 "numbers are not Hounsfield units. Export the series again."
             )
         _rescale(stored, 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0, out)
-    if frame.modality == "CT" and is_hounsfield(frame):
+    if is_hounsfield(frame):
         if padding is not None:
             padding &= (out <= _HU_PADDING_AT_MOST) | _beyond_tissue(frame)
         known = 0 if padding is None else int(padding.sum())
@@ -143,8 +143,10 @@ def _rescale(stored: NDArray[Any], slope: float, intercept: float, out: NDArray[
 
 
 def is_hounsfield(frame: Frame) -> bool:
-    """Whether a CT slice is in HU, by its rescale type; dual-energy maps, for example, are not."""
+    """Whether a slice is CT in HU, by its rescale type; dual-energy maps, for example, are not."""
     # Absent or unspecified (US) means HU for CT (PS3.3, C.8.2.1); some write HU_MOD or "Houndsfield Unit".
+    if frame.modality != "CT":
+        return False
     return frame.rescale_type.upper() in ("", "US") or frame.rescale_type.upper().startswith("H")
 
 

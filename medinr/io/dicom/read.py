@@ -113,7 +113,7 @@ def read_series(
     if slices is not None and not leaning:
         frames, affine = _selected(frames, affine, slices)
     array = _read_pixels(frames, noted)
-    hounsfield = is_hounsfield_series(first)
+    hounsfield = is_hounsfield(first)
     if first.modality == "CT" and not hounsfield:
         noted.append(f"CT whose values are not Hounsfield units (RescaleType {first.rescale_type})")
     if leaning:
@@ -150,11 +150,6 @@ def iterate_slices(series: Series) -> Iterator[NDArray[np.float32]]:
         values = np.empty((frame.rows, frame.columns), dtype=np.float32)
         real_values(stored, frame, dataset, values)
         yield values
-
-
-def is_hounsfield_series(first: Frame) -> bool:
-    """Whether a series is CT in HU, by the header of one of its slices."""
-    return first.modality == "CT" and is_hounsfield(first)
 
 
 def name_left_aside(listing: Listing) -> None:
@@ -223,6 +218,6 @@ def _read_pixels(frames: Sequence[Frame], notes: list[str]) -> NDArray[np.float3
         known, below = real_values(stored, frame, dataset, array[number])
         padded += known + below
     if padded:
-        hounsfield = is_hounsfield_series(frames[0])
+        hounsfield = is_hounsfield(frames[0])
         notes.append(padding_note(padded) if hounsfield else padding_note(padded, 0, ""))
     return array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nibabel.spatialimages import HeaderDataError
@@ -17,7 +17,7 @@ from medinr.io.nifti.geometry import find_affine
 from medinr.io.nifti.header import NiftiFile, open_nifti, open_voxels
 from medinr.io.nifti.voxels import choose_volume, read_voxels, require_voxels
 from medinr.io.recognise import naming_note
-from medinr.volume import Array, ScanFacts, Volume
+from medinr.volume import ScanFacts, Volume
 
 #: Intents of a header (intent_code) that are no scan: statistics, estimates, labels, vectors.
 _LABELS, _STATISTICS, _OTHER_INTENTS = 1002, range(2, 25), range(1001, 1012)
@@ -52,20 +52,8 @@ def read_nifti(path: Path | str, index: int | None = None, modality: str | None 
     """
     path = Path(path)
     scan = open_nifti(path)
-    notes = _notes_on_files(scan)
-    array, chosen = _read_array(path, scan, index, notes)
-    affine = find_affine(scan, array.shape[::-1], path.name, notes)
-    return assemble_volume(
-        path,
-        array,
-        affine,
-        file_format="nifti",
-        index=chosen,
-        modality=modality,
-        notes=notes,
-        header_text=scan.text,
-        header_facts=_facts_of_header(scan),
-    )
+    chosen = choose_volume(scan.layout.shape, index, path.name)
+    return next(_volumes(path, scan, [chosen], modality))
 
 
 def read_nifti_volumes(path: Path | str, modality: str | None = None) -> Iterator[Volume]:
@@ -83,42 +71,34 @@ def read_nifti_volumes(path: Path | str, modality: str | None = None) -> Iterato
     """
     path = Path(path)
     scan = open_nifti(path)
-    layout = scan.layout
-    count = math.prod(layout.shape[3:])
-    choose_volume(layout.shape, 0, path.name)
-    require_voxels(layout, scan.voxel_path.stat().st_size, scan.voxels_compressed, path.name)
+    choose_volume(scan.layout.shape, 0, path.name)
+    yield from _volumes(path, scan, range(math.prod(scan.layout.shape[3:])), modality)
+
+
+def _volumes(path: Path, scan: NiftiFile, indices: Iterable[int], modality: str | None) -> Iterator[Volume]:
+    """Read volumes of a file in increasing order, so that a compressed one is gone through once."""
+    require_voxels(scan.layout, scan.voxel_path.stat().st_size, scan.voxels_compressed, path.name)
     digest = hash_scan(path)
-    try:
-        with open_voxels(scan) as file:
-            for index in range(count):
-                notes = _notes_on_files(scan)
-                array = read_voxels(file, layout, index, notes)
-                affine = find_affine(scan, array.shape[::-1], path.name, notes)
-                yield assemble_volume(
-                    path,
-                    array,
-                    affine,
-                    file_format="nifti",
-                    index=index,
-                    modality=modality,
-                    notes=notes,
-                    header_text=scan.text,
-                    header_facts=_facts_of_header(scan),
-                    digest=digest,
-                )
-    except (EOFError, OSError, zlib.error, ValueError, HeaderDataError) as error:
-        raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
-
-
-def _read_array(path: Path, scan: NiftiFile, index: int | None, notes: list[str]) -> tuple[Array, int]:
-    layout = scan.layout
-    chosen = choose_volume(layout.shape, index, path.name)
-    require_voxels(layout, scan.voxel_path.stat().st_size, scan.voxels_compressed, path.name)
-    try:
-        with open_voxels(scan) as file:
-            return read_voxels(file, layout, chosen, notes), chosen
-    except (EOFError, OSError, zlib.error, ValueError, HeaderDataError) as error:
-        raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
+    with open_voxels(scan) as file:
+        for index in indices:
+            notes = _notes_on_files(scan)
+            try:
+                array = read_voxels(file, scan.layout, index, notes)
+            except (EOFError, OSError, zlib.error, ValueError, HeaderDataError) as error:
+                raise FileError(f"{path}: the file ends early or is damaged. Copy or export it again.") from error
+            affine = find_affine(scan, array.shape[::-1], path.name, notes)
+            yield assemble_volume(
+                path,
+                array,
+                affine,
+                file_format="nifti",
+                index=index,
+                modality=modality,
+                notes=notes,
+                header_text=scan.text,
+                header_facts=_facts_of_header(scan),
+                digest=digest,
+            )
 
 
 def _notes_on_files(scan: NiftiFile) -> list[str]:

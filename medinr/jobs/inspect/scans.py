@@ -10,7 +10,8 @@ from medinr.errors import FileError, InputError, UnitError
 from medinr.io.dicom.choose import choose_series
 from medinr.io.dicom.facts import facts_of
 from medinr.io.dicom.geometry import affine_of, tilt_degrees
-from medinr.io.dicom.read import is_hounsfield_series, iterate_slices, name_left_aside
+from medinr.io.dicom.pixels import is_hounsfield
+from medinr.io.dicom.read import iterate_slices, name_left_aside
 from medinr.io.dicom.series import Listing, Series, list_series
 from medinr.io.hashes import combine_hashes, hash_file
 from medinr.io.limits import require_readable_size
@@ -143,7 +144,7 @@ def _sample(series: Series, complete: bool, notes: list[str]) -> ScanSample:
     require_readable_size(shape[::-1], first.name)
     affine = affine_of(series.frames, notes, tilted=True)
     facts = facts_of(first, notes)
-    hounsfield = is_hounsfield_series(first)
+    hounsfield = is_hounsfield(first)
     if first.modality == "CT" and not hounsfield:
         notes.append(f"CT whose values are not Hounsfield units (RescaleType {first.rescale_type})")
     taken = range(count) if complete else spread(count, _TRIED)

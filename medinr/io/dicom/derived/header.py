@@ -31,6 +31,7 @@ from pydicom.uid import (
 
 from medinr.errors import ConfigError
 from medinr.io.dicom.derived.quantisation import Quantisation
+from medinr.io.dicom.headers import whole_number
 
 #: Added to the source's SeriesNumber, so that viewers list the derived series near, but after, its source.
 SERIES_NUMBER_OFFSET = 9000
@@ -216,7 +217,7 @@ def mark_derived(dataset: Dataset, derivation: Derivation, number: int) -> None:
     dataset.SOPInstanceUID = generate_uid()
     dataset.SeriesInstanceUID = derivation.series_uid
     # An IS holds 32 bits, and some series numbers leave no room above them.
-    series_number = whole_number(dataset.get("SeriesNumber"))
+    series_number = whole_number(dataset.get("SeriesNumber")) or 0
     dataset.SeriesNumber = series_number + SERIES_NUMBER_OFFSET if 0 <= series_number < 2**30 else SERIES_NUMBER_OFFSET
     dataset.InstanceNumber = number
     dataset.SeriesDescription = plain(derivation.description, 64)
@@ -312,11 +313,3 @@ def _numbers(value: Any) -> list[float]:
         return [float(number) for number in (value if isinstance(value, (MultiValue, list)) else [value])]
     except (TypeError, ValueError):
         return []
-
-
-def whole_number(value: Any) -> int:
-    """A header's whole number; 0 where there is none."""
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError):
-        return 0

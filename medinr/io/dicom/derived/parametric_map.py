@@ -19,13 +19,13 @@ from medinr.io.dicom.derived.header import (
     file_meta,
     plain,
     version,
-    whole_number,
 )
 from medinr.io.dicom.derived.quantisation import require_real
 from medinr.io.dicom.derived.real_world import UNITS
 from medinr.io.dicom.derived.single import stack_of
 from medinr.io.dicom.derived.sources import Source, open_sources
 from medinr.io.dicom.derived.write import Written, writing
+from medinr.io.dicom.headers import whole_number
 from medinr.volume import Volume
 
 #: Series of maps follow the derived series of images.
@@ -159,7 +159,7 @@ def _map(volume: Volume, headers: list[Dataset], label: str, explanation: str) -
         source_images=headers,
         pixel_array=np.ascontiguousarray(array, dtype=np.float32),
         series_instance_uid=generate_uid(),
-        series_number=max(1, whole_number(first.get("SeriesNumber"))) + SERIES_NUMBER_OFFSET + _AFTER_IMAGES,
+        series_number=max(1, whole_number(first.get("SeriesNumber")) or 0) + SERIES_NUMBER_OFFSET + _AFTER_IMAGES,
         sop_instance_uid=generate_uid(),
         instance_number=1,
         manufacturer=MANUFACTURER,

@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from medinr.errors import FileError, GeometryError, InputError
-from medinr.io.dicom.frames import Frame, frames_of
+from medinr.io.dicom.frames import Frame, frames_of, number_of
 from medinr.io.dicom.geometry import LPS_TO_RAS, SPACING_MM, SPACING_RELATIVE, normal
 from medinr.io.dicom.headers import read_header
 from medinr.io.dicom.kinds import class_name
@@ -160,7 +160,7 @@ def on_source_voxels(volume: Volume, sources: Sequence[Source]) -> tuple[Volume,
     FileError
         When several frames lie where a slice is, and nothing tells which of them it is.
     """
-    places = [Place.of(source, frame) for source in sources for frame in source.frames if not _is_mosaic(source)]
+    places = [Place.of(source, frame) for source in sources for frame in source.frames if frame.tile is None]
     if not places or any(len(source.frames) > 1 and not source.enhanced for source in sources):
         return None
     try:
@@ -223,10 +223,6 @@ def _moves(volume: Volume, frame: Frame) -> Moves:
     return moves
 
 
-def _is_mosaic(source: Source) -> bool:
-    return "MOSAIC" in [str(word) for word in source.header.get("ImageType") or ()]
-
-
 def _only(places: list[Place], volume: Volume, frame: int | None) -> Place:
     if frame is not None:
         places = [place for place in places if place.frame.number == frame] or places
@@ -240,7 +236,9 @@ def _only(places: list[Place], volume: Volume, frame: int | None) -> Place:
     }
     for label, value in known.items():
         if value is not None:
-            places = [place for place in places if _number(place.frame, label) in (None, value)] or places
+            places = [
+                place for place in places if number_of(dict(place.frame.labels).get(label)) in (None, value)
+            ] or places
     if facts.image_type:
         words = "/".join(facts.image_type)
         places = [place for place in places if words in _words(place.frame)] or places
@@ -257,10 +255,3 @@ def _only(places: list[Place], volume: Volume, frame: int | None) -> Place:
 
 def _words(frame: Frame) -> tuple[str | None, ...]:
     return dict(frame.labels).get("image type"), dict(frame.labels).get("frame type")
-
-
-def _number(frame: Frame, label: str) -> float | None:
-    try:
-        return float(dict(frame.labels)[label])
-    except (KeyError, ValueError):
-        return None

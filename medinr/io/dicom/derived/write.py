@@ -7,14 +7,12 @@ frame of reference.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
 from medinr.errors import FileError, MedinrError
@@ -26,6 +24,7 @@ from medinr.io.dicom.derived.quantisation import Quantisation, quantisation
 from medinr.io.dicom.derived.single import Stack, slice_elsewhere, slice_on_source, stack_of
 from medinr.io.dicom.derived.sources import Place, Source, on_source_voxels, open_sources
 from medinr.io.dicom.frames import Frame
+from medinr.io.dicom.lenient import without_validation
 from medinr.volume import Volume
 
 #: Makes a source's header into one that derived objects may copy, de-identified where that is asked for.
@@ -196,9 +195,7 @@ def _located(frame: Frame) -> bool:
 def writing(folder: Path) -> Iterator[None]:
     """Turn whatever fails while DICOM is written into a `FileError` without the source's values in its words."""
     try:
-        with pydicom.config.disable_value_validation(), warnings.catch_warnings(), np.errstate(all="ignore"):
-            # The warnings repeat values, which may identify the patient.
-            warnings.simplefilter("ignore")
+        with without_validation():
             yield
     except MedinrError:
         raise
