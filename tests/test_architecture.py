@@ -16,6 +16,7 @@ LAYERS = (
     ("volume", "tensors", "optimise", "workers", "banded", "precision", "devices"),
     ("measurement", "raw"),
     ("io", "operators", "priors"),
+    ("noise",),
     ("data", "solve"),
     ("acquisition", "uncertainty", "network"),
     ("models", "metrics"),
