@@ -11,8 +11,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from medinr.cli.arguments import parse_slices
+from benchmarks.acquired_arguments import add_acquired
+from benchmarks.thick_arguments import add_thick
 from medinr.cli.memory import keep_freed_memory
+from medinr.cli.shared_options import parse_slices
 from medinr.cli.threads import parse_threads, use_threads, wait_briefly
 from medinr.errors import ConfigError, InputError
 
@@ -167,6 +169,9 @@ def build_parser() -> argparse.ArgumentParser:
     _number(fuzz, "--minutes", 60, "longest time")
     _number(fuzz, "--workers", 2, "processes")
     fuzz.add_argument("--only", type=int, metavar="N", help="number of a single input to try again")
+
+    add_acquired(add)
+    add_thick(add)
 
     # Only listed here: `main` passes its options on.
     text = "Hashes of every image that a fixed set of commands makes."

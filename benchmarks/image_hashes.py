@@ -33,44 +33,46 @@ from safetensors.numpy import load_file
 #: Name of each case and its command line; ``{brain}``, ``{chest}`` are the excerpts, ``{made}`` is of `make_inputs`.
 CASES = {
     "demo": "demo",
-    "denoise": "reconstruct {brain}/patient20_study2_T1W.nii.gz --task denoise --slices 1",
-    "superres": "reconstruct {brain}/patient20_study2_T1W.nii.gz --task superres --slices 1",
+    "denoise": "reconstruct-simulated {brain}/patient20_study2_T1W.nii.gz --task denoise --slices 1",
+    "superres": "reconstruct-simulated {brain}/patient20_study2_T1W.nii.gz --task superres --slices 1",
     "kspace_coils": (
-        "reconstruct {brain}/patient12_study1_FLAIR.nii.gz --task kspace --slices 1 --set simulation.coils=4"
+        "reconstruct-simulated {brain}/patient12_study1_FLAIR.nii.gz --task kspace --slices 1 --set simulation.coils=4"
     ),
-    "ct": "reconstruct {chest}/LIDC-IDRI-0002 --task ct --slices 1 --set simulation.views=30",
-    "phantom_kspace": "reconstruct {made}/phantom.nii.gz --task kspace --slices 2 --modality MR",
+    "ct": "reconstruct-simulated {chest}/LIDC-IDRI-0002 --task ct --slices 1 --set simulation.views=30",
+    "phantom_kspace": "reconstruct-simulated {made}/phantom.nii.gz --task kspace --slices 2 --modality MR",
     "stack_own_lines": (
-        "reconstruct {made}/phantom.nii.gz --task kspace --modality MR --set simulation.own_lines=true"
+        "reconstruct-simulated {made}/phantom.nii.gz --task kspace --modality MR --set simulation.own_lines=true"
         " --set simulation.acceleration=6"
     ),
-    "stack_denoise": "reconstruct {made}/phantom.nii.gz --task denoise --modality MR",
+    "stack_denoise": "reconstruct-simulated {made}/phantom.nii.gz --task denoise --modality MR",
     "stack_coarse": (
-        "reconstruct {made}/cube.nii.gz --task superres --modality MR --slices 8:13"
+        "reconstruct-simulated {made}/cube.nii.gz --task superres --modality MR --slices 8:13"
         " --set simulation.direction=through-plane"
     ),
     "joint_fit": (
-        "reconstruct {made}/phantom.nii.gz --task kspace --modality MR --slices 1,3 --method inr"
+        "reconstruct-simulated {made}/phantom.nii.gz --task kspace --modality MR --slices 1,3 --method inr"
         " --set network.image_domain.passes=2"
     ),
     "network": (
-        "reconstruct {made}/phantom.nii.gz --task superres --modality MR --slices 2 --method inr"
+        "reconstruct-simulated {made}/phantom.nii.gz --task superres --modality MR --slices 2 --method inr"
         " --set network.image_domain.passes=2"
     ),
     "measurement_domain": (
-        "reconstruct {made}/phantom.nii.gz --task kspace --modality MR --slices 2 --method inr"
+        "reconstruct-simulated {made}/phantom.nii.gz --task kspace --modality MR --slices 2 --method inr"
         " --set network.image_domain.passes=0 --set network.steps=12 --set network.tv_weight=3"
     ),
     "published_recipe": (
-        "reconstruct {made}/phantom.nii.gz --task kspace --modality MR --slices 2 --method strainer"
+        "reconstruct-simulated {made}/phantom.nii.gz --task kspace --modality MR --slices 2 --method strainer"
         " --set network.steps=10"
     ),
     "prior": (
-        "reconstruct {brain}/patient01_study1_FLAIR.nii.gz --task kspace --slices 0"
+        "reconstruct-simulated {brain}/patient01_study1_FLAIR.nii.gz --task kspace --slices 0"
         " --set simulation.acceleration=8 --prior {brain}/patient01_study1_T1W.nii.gz"
     ),
-    "uncertainty": "reconstruct {made}/phantom.nii.gz --task kspace --modality MR --slices 2 --uncertainty",
-    "uncertainty_superres": "reconstruct {made}/phantom.nii.gz --task superres --modality MR --slices 2 --uncertainty",
+    "uncertainty": "reconstruct-simulated {made}/phantom.nii.gz --task kspace --modality MR --slices 2 --uncertainty",
+    "uncertainty_superres": (
+        "reconstruct-simulated {made}/phantom.nii.gz --task superres --modality MR --slices 2 --uncertainty"
+    ),
     "raw_kspace": "reconstruct {made}/kspace.npy --task kspace",
     "raw_sinogram": "reconstruct {made}/sinogram.npy --task ct",
 }

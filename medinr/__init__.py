@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from medinr import metrics as metrics
     from medinr import operators as operators
     from medinr.api.reconstruct import reconstruct as reconstruct
+    from medinr.api.scan import denoise as denoise
+    from medinr.api.scan import superres as superres
     from medinr.api.simulate import simulate as simulate
     from medinr.config import load_task_config as load_settings
     from medinr.data.reader import MedinrReader as MedinrReader
@@ -49,6 +51,7 @@ _NAMES = {
     "Solution": ("medinr.solve.solution", "Solution"),
     "Volume": ("medinr.volume", "Volume"),
     "check_operator": ("medinr.operators", "operator_report"),
+    "denoise": ("medinr.api.scan", "denoise"),
     "errors": ("medinr.errors", ""),
     "load_measurement": ("medinr.io.measurement", "read_measurement"),
     "load_model": ("medinr.models.checkpoint", "load_model"),
@@ -65,6 +68,7 @@ _NAMES = {
     "save_scan": ("medinr.io.nifti", "write_nifti"),
     "shipped_models": ("medinr.models.checkpoint", "shipped_models"),
     "simulate": ("medinr.api.simulate", "simulate"),
+    "superres": ("medinr.api.scan", "superres"),
 }
 
 __all__ = [
@@ -77,6 +81,7 @@ __all__ = [
     "Volume",
     "__version__",
     "check_operator",
+    "denoise",
     "errors",
     "list_series",
     "load_measurement",
@@ -93,6 +98,7 @@ __all__ = [
     "save_scan",
     "shipped_models",
     "simulate",
+    "superres",
 ]
 
 __version__: str

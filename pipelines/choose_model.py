@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medinr.config import ReconstructConfig
-from medinr.io.raw.recognise import is_raw
-from medinr.io.scan import read_scan
+from medinr.io.choice import AS_IT_IS, ScanChoice
+from medinr.io.scan import open_scan
 from medinr.jobs.choose_model import Candidate, candidate_models, judged_slices, rank_models
-from medinr.jobs.measure import open_measurement
+from medinr.jobs.measure import is_measured, measure_scan, open_measurement, refuse_sidecar
+from medinr.jobs.simulated import measured_slices
 from medinr.measurement import Measurement
 
 
@@ -21,17 +22,14 @@ def choose_model(
     slices: Sequence[int] | None = None,
     sidecar: Path | None = None,
     announce: Callable[[str], None] = lambda line: None,
-    index: int | None = None,
-    series: int | str | None = None,
-    modality: str | None = None,
-    straighten: bool = False,
+    choice: ScanChoice = AS_IT_IS,
 ) -> tuple[Measurement, tuple[Candidate, ...]]:
     """Rank the shipped models, others, and random weights as control, for a measurement.
 
     Parameters
     ----------
     source : Path
-        Measurement (.safetensors), raw data, or a scan (NIfTI file, DICOM folder) that is measured first.
+        Measurement (.safetensors), raw data, or a scan (NIfTI file, DICOM folder) whose measurement is simulated.
     config : ReconstructConfig
         Its task, simulation and seed.
     models : sequence of str
@@ -42,8 +40,8 @@ def choose_model(
         What a raw file does not say itself.
     announce : callable, optional
         Called with the name of every model before it is tried.
-    index, series, modality, straighten : optional
-        See `medinr.io.scan.read_scan`.
+    choice : ScanChoice
+        Which scan, where there are several.
 
     Returns
     -------
@@ -61,19 +59,14 @@ def choose_model(
         When nothing can be held out.
     """
     cards = candidate_models(models)
-    chosen = slices
-    if slices is None and source.suffix != ".safetensors" and not is_raw(source):
+    if is_measured(source):
+        measurement, _ = open_measurement(source, config, slices=slices, sidecar=sidecar)
+    else:
+        if sidecar is not None:
+            refuse_sidecar(source)
+        scan = open_scan(source, choice)
         # One slice tells models apart; simulating a whole volume would take longer than all the rest.
-        chosen = [read_scan(source, index=index, series=series, modality=modality, straighten=straighten).shape[0] // 2]
-    measurement, _ = open_measurement(
-        source,
-        config,
-        slices=chosen,
-        sidecar=sidecar,
-        index=index,
-        series=series,
-        modality=modality,
-        straighten=straighten,
-    )
+        middle = measured_slices(scan, config, source.name).shape[0] // 2
+        measurement, _ = measure_scan(scan, config, [middle] if slices is None else slices, source.name)
     positions = judged_slices(measurement, all_of_them=slices is not None)
     return measurement, rank_models(measurement, cards, positions, config.seed, announce)

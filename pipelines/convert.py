@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medinr.io.scan import read_scan
+from medinr.io.choice import AS_IT_IS, ScanChoice
+from medinr.io.scan import open_scan
 from medinr.jobs.convert import Converted, on_grid, require_convertible, require_convertible_name, write_converted
 
 
@@ -17,10 +18,7 @@ def convert(
     spacing: float | None = None,
     of: Path | None = None,
     slices: Sequence[int] | None = None,
-    index: int | None = None,
-    series: int | str | None = None,
-    modality: str | None = None,
-    straighten: bool = False,
+    choice: ScanChoice = AS_IT_IS,
     overwrite: bool = False,
     deidentify: bool = False,
 ) -> Converted:
@@ -40,8 +38,8 @@ def convert(
         DICOM series that the scan was made from, whose patient and study the derived series belongs to.
     slices : sequence of int, optional
         Evenly spaced slice numbers; all by default.
-    index, series, modality, straighten : optional
-        See `medinr.io.scan.read_scan`.
+    choice : ScanChoice
+        Which scan, where there are several.
     overwrite : bool
         Replace a finished output.
     deidentify : bool
@@ -52,8 +50,8 @@ def convert(
     Converted
     """
     require_convertible_name(out, grid, spacing, overwrite)
-    scan = read_scan(source, index=index, series=series, modality=modality, slices=slices, straighten=straighten)
-    original = scan if of is None else read_scan(of, series=series if of == source else None)
+    scan = open_scan(source, choice, slices)
+    original = scan if of is None else open_scan(of, ScanChoice(series=choice.series if of == source else None))
     require_convertible(original, out, deidentify)
     volume = on_grid(scan, grid, spacing)
     return write_converted(volume, original, out, grid=grid, overwrite=overwrite, deidentify=deidentify)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from medinr.config import ReconstructConfig
 from medinr.config.shipped import excerpt
+from medinr.io.choice import ScanChoice
 from medinr.io.measurement import write_measurement
 from medinr.jobs.demo import FILE, SLICE, demo_table
 from medinr.jobs.measure import measure
@@ -39,7 +40,7 @@ def demo(
     """
     started = time.perf_counter()
     refuse_finished(out, overwrite)
-    measurement, reference = measure(excerpt("brain_mr", FILE), config, slices=[SLICE], modality="MR")
+    measurement, reference = measure(excerpt("brain_mr", FILE), config, ScanChoice(modality="MR"), slices=[SLICE])
     job = prepare_job(measurement, config, folder=out / "work")
     write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     records = slice_records(job, overwrite=overwrite, progress=progress)

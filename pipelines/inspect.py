@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from medinr.errors import FileError
+from medinr.io.choice import AS_IT_IS, ScanChoice
 from medinr.io.dicom.series import is_dicom_source
 from medinr.io.raw.recognise import is_raw
-from medinr.io.scan import inside_archive, read_scan
+from medinr.io.scan import inside_archive, open_scan
 from medinr.jobs.inspect.describe import describe_manifest, describe_safetensors
 from medinr.jobs.inspect.inspection import Inspection
 from medinr.jobs.inspect.scans import inspect_dicom, inspect_volume
@@ -18,9 +19,7 @@ from medinr.jobs.inspect.scans import inspect_dicom, inspect_volume
 def inspect(
     path: Path | str,
     *,
-    index: int | None = None,
-    series: int | str | None = None,
-    modality: str | None = None,
+    choice: ScanChoice = AS_IT_IS,
     sidecar: Path | str | Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Describe a scan, a raw measurement, a folder of series, a manifest or a medinr file.
@@ -30,12 +29,8 @@ def inspect(
     path : Path or str
         DICOM folder, archive or file, NIfTI, raw data (see `medinr.io.raw.read.read_raw`), ``.safetensors``
         (measurement or model) or ``.csv`` (manifest).
-    index : int, optional
-        Which volume of a four-dimensional file.
-    series : int or str, optional
-        Which series of a DICOM folder; all are listed without it.
-    modality : {"MR", "CT", "OT"}, optional
-        Of a file that does not name it.
+    choice : ScanChoice
+        Which scan, where there are several; all series of a DICOM folder are listed where none is named.
     sidecar : Path, str or mapping, optional
         What a raw file does not say itself.
 
@@ -62,6 +57,6 @@ def inspect(
     if sidecar is not None:
         raise FileError(f"{path}: a sidecar explains raw data; this is none.")
     path = inside_archive(path)
-    if is_dicom_source(path) and index is None:
-        return inspect_dicom(path, series, modality)
-    return inspect_volume(read_scan(path, index=index, series=series, modality=modality))
+    if is_dicom_source(path) and choice.index is None:
+        return inspect_dicom(path, choice.series, choice.modality)
+    return inspect_volume(open_scan(path, choice))

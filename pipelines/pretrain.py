@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from medinr.config import find_manifest
 from medinr.config.pretrain import PretrainConfig
 from medinr.io.manifest import read_manifest
+from medinr.jobs.pretrain.acquired import extended_card, kept_model, train_for_scans
 from medinr.jobs.pretrain.card import make_card
 from medinr.jobs.pretrain.denoisers import train_denoisers
 from medinr.jobs.pretrain.trunk import train_trunk, trunk_slices
@@ -17,7 +19,7 @@ from medinr.models.checkpoint import save_model
 from medinr.models.model import Model
 
 #: What is trained, one after another.
-PARTS = ("trunk", "denoiser", "magnitude_denoiser", "auxiliary_denoiser")
+PARTS = ("trunk", "denoiser", "magnitude_denoiser", "auxiliary_denoiser", "scan_denoiser")
 
 
 def pretrain(
@@ -60,12 +62,29 @@ def pretrain(
             checkpoint.unlink(missing_ok=True)
     listed = find_manifest(config.manifest, near)
     manifest = read_manifest(listed)
-    slices = trunk_slices(manifest, config)
-    trunk, results = train_trunk(slices, config, unfinished["trunk"], progress)
-    prior, scanned, more = train_denoisers(manifest, config, unfinished, prior_progress, follow_up_progress)
-    card = make_card(
-        config, slices.labels, [slices, scanned], results | more, manifest=listed, with_denoiser=prior is not None
-    )
+    kept = kept_model(config)
+    if kept is None:
+        slices = trunk_slices(manifest, config)
+        trunk, results = train_trunk(slices, config, unfinished["trunk"], progress)
+        prior, scanned, more = train_denoisers(manifest, config, unfinished, prior_progress, follow_up_progress)
+    else:
+        trunk, prior = kept.trunk, kept.prior
+    denoiser, scans, found = train_for_scans(manifest, config, prior, unfinished["scan_denoiser"], prior_progress)
+    prior = prior if prior is None else replace(prior, scan_denoiser=denoiser)
+    if kept is None:
+        card = make_card(
+            config,
+            slices.labels,
+            [slices, scanned, scans],
+            results | more | found,
+            manifest=listed,
+            with_denoiser=prior is not None,
+        )
+    else:
+        # `kept_model` and the configuration have seen to both.
+        assert kept.card is not None
+        assert scans is not None
+        card = extended_card(kept.card, config, scans, found)
     save_model(path, Model.of(trunk, prior, card))
     for checkpoint in unfinished.values():
         checkpoint.unlink(missing_ok=True)

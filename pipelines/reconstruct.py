@@ -1,4 +1,4 @@
-"""Scan or measurement in, reconstruction out: NIfTI, derived DICOM, figures, result.json, convergence.csv."""
+"""Raw data or a measurement file in, reconstruction out: NIfTI, figures, result.json, convergence.csv."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from medinr.io.measurement import write_measurement
 from medinr.jobs.measure import open_measurement
 from medinr.jobs.reconstruct.auxiliary import open_auxiliary
 from medinr.jobs.reconstruct.context import Progress
-from medinr.jobs.reconstruct.dicom_output import plan_dicom
 from medinr.jobs.reconstruct.prepare import prepare_job
 from medinr.jobs.reconstruct.records import slice_records
 from medinr.jobs.reconstruct.result import Reconstruction, refuse_finished, write_result
@@ -28,18 +27,13 @@ def reconstruct(
     auxiliary: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
-    index: int | None = None,
-    series: int | str | None = None,
-    modality: str | None = None,
-    straighten: bool = False,
-    deidentify: bool = False,
 ) -> Reconstruction:
-    """Reconstruct raw data, a scan (simulating its measurement first) or a measurement file.
+    """Reconstruct raw data or a measurement file; a scan is refused.
 
     Parameters
     ----------
     source : Path
-        Raw data, NIfTI file, DICOM folder, or measurement (.safetensors).
+        Raw data, or measurement (.safetensors).
     out : Path
         Folder for everything that is made; an unfinished one is continued, a finished one refused.
     config : ReconstructConfig
@@ -54,32 +48,23 @@ def reconstruct(
         Replace a finished result.
     progress : callable, optional
         Called with the position among the slices and every `medinr.solve.solution.Step`.
-    index, series, modality, straighten : optional
-        Of a scan, see `medinr.io.scan.read_scan`.
-    deidentify : bool
-        Write derived DICOM under the Basic Application Level Confidentiality Profile.
 
     Returns
     -------
     Reconstruction
+
+    Raises
+    ------
+    FileError
+        When the source is a scan, naming the commands that take one.
     """
     started = time.perf_counter()
     require_writable(out)
     refuse_finished(out, overwrite)
-    measurement, reference = open_measurement(
-        source,
-        config,
-        slices=slices,
-        sidecar=sidecar,
-        index=index,
-        series=series,
-        modality=modality,
-        straighten=straighten,
-    )
-    dicom = plan_dicom(reference, deidentify)
+    measurement, reference = open_measurement(source, config, slices=slices, sidecar=sidecar)
     scans = open_auxiliary(auxiliary, measurement) if auxiliary else ()
     job = prepare_job(measurement, config, auxiliary=scans, folder=out / "work")
     if source.suffix != ".safetensors":
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     records = slice_records(job, overwrite=overwrite, progress=progress)
-    return write_result(out, job, records, reference, time.perf_counter() - started, dicom)
+    return write_result(out, job, records, reference, time.perf_counter() - started)

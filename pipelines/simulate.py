@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medinr.config import ReconstructConfig
+from medinr.io.choice import AS_IT_IS, ScanChoice
 from medinr.io.measurement import write_measurement
 from medinr.jobs.measure import measure
 from medinr.measurement import Measurement
@@ -18,10 +19,7 @@ def simulate(
     *,
     slices: Sequence[int] | None = None,
     overwrite: bool = False,
-    index: int | None = None,
-    series: int | str | None = None,
-    modality: str | None = None,
-    straighten: bool = False,
+    choice: ScanChoice = AS_IT_IS,
 ) -> Measurement:
     """Simulate the measurement of a scan's slices and save it.
 
@@ -35,15 +33,13 @@ def simulate(
     slices : sequence of int, optional
     overwrite : bool
         Replace a finished file.
-    index, series, modality, straighten : optional
-        See `medinr.io.scan.read_scan`.
+    choice : ScanChoice
+        Which scan, where there are several.
 
     Returns
     -------
     Measurement
     """
-    measurement, _ = measure(
-        source, config, slices=slices, index=index, series=series, modality=modality, straighten=straighten
-    )
+    measurement, _ = measure(source, config, choice, slices=slices)
     write_measurement(measurement, out, overwrite=overwrite)
     return measurement

@@ -52,7 +52,7 @@ def kspace(image) -> np.ndarray:
 
 
 def test_every_name_is_there_and_documented():
-    assert len(mi.__all__) == len(set(mi.__all__)) == 25
+    assert len(mi.__all__) == len(set(mi.__all__)) == 27
     assert set(dir(mi)) == set(mi.__all__)
     for name in mi.__all__:
         assert getattr(mi, name).__doc__ or name == "__version__"
@@ -121,7 +121,7 @@ def test_the_unit_of_the_data_does_not_matter(kind, factor, kspace, image, model
         "kspace": lambda f: mi.reconstruct(f * kspace[0], model=model, settings=QUICK),
         # A trained denoiser and all iterations, which damp the rounding of many conjugate-gradient iterations.
         "sinogram": lambda f: mi.reconstruct(f * rays, angles=angles),
-        "image": lambda f: mi.reconstruct(f * noisy, model=model),
+        "image": lambda f: mi.reconstruct(f * noisy, sigma=0.03 * f, model=model),
         "coarse": lambda f: mi.reconstruct(f * noisy, factor=2, model=model, settings=QUICK),
         "operator": lambda f: mi.reconstruct(
             f * A(noisy + 0j), operator=A, noise=0.01 * f, model=model, settings=QUICK
@@ -181,14 +181,21 @@ def test_a_measurement_of_a_scan_goes_in_as_it_is(model):
     assert np.array_equal(found.affine, measurement.affine)
 
 
-def test_a_scan_is_denoised_as_it_is(image, model):
+def test_a_noisy_image_is_denoised_where_its_noise_is_told(image, model):
     noisy = (image + 0.05 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(4))).abs().numpy()
-    scan = mi.Volume(noisy, np.diag([-1.0, -1.0, 3.0, 1.0]), "MR")
-    found = mi.reconstruct(scan, model=model)
-    assert np.array_equal(found.affine, scan.affine)
-    assert torch.equal(found.image, mi.reconstruct(noisy, spacing=(3.0, 1.0, 1.0), model=model).image)
-    with pytest.raises(ConfigError, match="modality CT cannot be denoised"):
-        mi.reconstruct(mi.Volume(noisy, np.eye(4), "CT"))
+    found = mi.reconstruct(noisy, sigma=0.05, spacing=(3.0, 1.0, 1.0), model=model)
+    assert found.image.shape == (2, *SHAPE)
+    assert found.affine.diagonal() == pytest.approx([-1.0, -1.0, 3.0, 1.0])
+    assert not np.array_equal(found.array, noisy)
+
+
+@pytest.mark.parametrize("more", [{}, {"sigma": 0.1}, {"factor": 2}, {"operator": mi.operators.Identity((2, 4, 4))}])
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_a_scan_is_no_measurement(modality, more):
+    scan = mi.Volume(np.ones((2, 4, 4), np.float32), np.eye(4), modality)
+    words = r"mi\.denoise\(scan\) and mi\.superres\(scan, \.\.\.\) treat a scan as it was acquired; mi\.simulate"
+    with pytest.raises(ConfigError, match=words):
+        mi.reconstruct(scan, **more)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +205,8 @@ def test_a_scan_is_denoised_as_it_is(image, model):
         ({"data": np.ones((4, 4), complex), "angles": [0, 1]}, ShapeError, "There are 2 angles; .* 4 views"),
         ({"data": np.ones((4, 4), complex), "factor": 2}, ConfigError, "factor do not go with complex k-space"),
         ({"data": np.ones((4, 4)), "mask": np.ones(4)}, ConfigError, "mask do not go with a real image"),
-        ({"data": np.full((32, 32), np.nan)}, IntensityError, "NaN"),
-        ({"data": np.ones((32, 32))}, IntensityError, "Give sigma"),
+        ({"data": np.full((32, 32), np.nan), "sigma": 0.1}, IntensityError, "NaN"),
+        ({"data": np.ones((32, 32))}, ConfigError, r"mi\.denoise.* say what the array is: noisy \(sigma\), coarse"),
         ({"data": np.ones((32, 32)), "sigma": 0.1, "spacing": (1.0, -1.0)}, GeometryError, "spacing is"),
         ({"data": np.ones((32, 32)), "sigma": 0.1, "device": "cuda:7"}, ConfigError, "cuda:7"),
         ({"data": np.ones((32, 32)), "sigma": 0.1, "noise": 1.0}, ConfigError, "go with an operator"),

@@ -15,7 +15,6 @@ from medinr.acquisition.coarse_image import LEAST_TOLERANCE
 from medinr.errors import ConfigError, GeometryError, IntensityError, ShapeError
 from medinr.io.raw.checks import kspace_tensor, sampled, sinogram_tensor
 from medinr.measurement import Measurement
-from medinr.operators import estimate_sigma, sigma_from_background
 from medinr.raw import CARTESIAN, SINOGRAM, RawMeasurement
 from medinr.volume import Affine
 
@@ -185,8 +184,8 @@ def image_from_arrays(
     affine : ndarray, shape (4, 4), optional
         Of that image, index (x, y, z) to RAS mm; wins over spacing.
     sigma : float, optional
-        Of the noise: Rician of a noisy image (from the air around the object by default, or from the finest detail
-        where there is none); Gaussian of a coarse one (half a percent of the 99th percentile by default).
+        Of the noise: Rician of a noisy image, which needs it; Gaussian of a coarse one (half a percent of the 99th
+        percentile by default).
     factor : int or (int, int), optional
         How many times coarser the data are than the image that is wanted, along (y, x).
 
@@ -196,6 +195,8 @@ def image_from_arrays(
         When the data are no real image.
     IntensityError
         When they hold NaN or infinity.
+    ConfigError
+        When neither sigma nor factor is given.
     """
     values = as_numpy(data)
     if values.ndim not in (2, 3) or np.iscomplexobj(values):
@@ -206,7 +207,9 @@ def image_from_arrays(
     y, x = images.shape[-2:]
     parameters: Mapping[str, Any]
     if factor is None:
-        parameters = {"noise": "rician", "sigma": _rician_sigma(images) if sigma is None else float(sigma)}
+        if sigma is None:
+            raise ConfigError("A noisy image needs sigma, a coarse one factor.")
+        parameters = {"noise": "rician", "sigma": float(sigma)}
     else:
         down, right = (factor, factor) if isinstance(factor, int) else _pair(factor, "factor")
         y, x = y * int(down), x * int(right)
@@ -226,16 +229,6 @@ def image_from_arrays(
         modality="MR",
         unit="a.u.",
     )
-
-
-def _rician_sigma(images: Tensor) -> float:
-    try:
-        return float(sigma_from_background(images).median())
-    except IntensityError:
-        sigma = float(estimate_sigma(images).median())
-    if not sigma > 0:
-        raise IntensityError("No noise was found in the image: most neighbouring pixels agree exactly. Give sigma.")
-    return sigma
 
 
 def grid_affine(shape: tuple[int, int], spacing: Sequence[float] | None, slices: int) -> Affine:

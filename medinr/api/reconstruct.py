@@ -30,9 +30,15 @@ from medinr.raw import RawMeasurement
 from medinr.solve.solution import Solution, Step
 from medinr.volume import Affine, Volume
 
+#: What is done with scans instead.
+_SCANS = (
+    "mi.denoise(scan) and mi.superres(scan, ...) treat a scan as it was acquired; mi.simulate(scan, task) makes a "
+    "measurement of it, to test a method on."
+)
+
 
 def reconstruct(
-    data: Array | Volume | Measurement | RawMeasurement,
+    data: Array | Measurement | RawMeasurement,
     *,
     operator: LinearOperator | None = None,
     noise: NoiseModel | float | None = None,
@@ -61,15 +67,18 @@ def reconstruct(
     """Reconstruct arrays, without touching a file.
 
     What ``data`` are is told by what comes with them: an ``operator`` of your own; ``angles``: a sinogram; complex
-    values: k-space; a ``factor``: a coarse image; nothing: a noisy image. What is not given (coil maps, noise, scale)
-    is estimated from the data; settings are those of the task's configuration file.
+    values: k-space; a ``factor``: a coarse image; ``sigma`` alone: a noisy image. What else is not given (coil maps,
+    noise, scale) is estimated from the data; settings are those of the task's configuration file.
+
+    A scan, or an image of which nothing is said, is refused: `medinr.denoise` and `medinr.superres` treat a scan as it
+    was acquired, and find its noise themselves.
 
     Parameters
     ----------
-    data : array, Volume, Measurement or RawMeasurement
+    data : array, Measurement or RawMeasurement
         k-space, complex (ky, kx), (coil, ky, kx) or (slice, coil, ky, kx), zero frequency at index ``n // 2``;
-        sinogram, real (angle, detector) or (slice, angle, detector), line integrals; image, real (y, x) or
-        (slice, y, x); an MR scan as `medinr.load_scan` gives it; or whatever ``operator`` gives.
+        sinogram, real (angle, detector) or (slice, angle, detector), line integrals; magnitude image, real (y, x) or
+        (slice, y, x); or whatever ``operator`` gives.
     operator : LinearOperator, optional
         From the image (y, x) or (z, y, x) to ``data``; `medinr.operators.from_callable` and its neighbours make one.
     noise : NoiseModel or float, optional
@@ -81,7 +90,7 @@ def reconstruct(
     factor : int or (int, int), optional
         How many times coarser an image is than the one that is wanted.
     sigma : float, optional
-        Standard deviation of the noise.
+        Standard deviation of the noise; of a noisy image that of Rician noise.
     spacing : sequence of float, optional
         Of the image that is wanted, (y, x) or (z, y, x) in mm.
     affine : ndarray, shape (4, 4), optional
@@ -110,7 +119,7 @@ def reconstruct(
     Raises
     ------
     InputError
-        When what was given does not go together, in words.
+        When what was given does not go together, or is a scan, in words.
 
     Examples
     --------
@@ -135,6 +144,8 @@ def reconstruct(
     >>> A = mi.operators.downsampling((48, 48), (1.0, 1.0), 2)
     >>> image = mi.reconstruct(A(torch.rand(48, 48)), operator=A, noise=0.01, method="tv").array
     """
+    if isinstance(data, Volume):
+        raise ConfigError(f"A scan is no measurement to be reconstructed. {_SCANS}")
     _require_cpu(device)
     if operator is not None:
         return reconstruct_with_operator(
@@ -203,7 +214,7 @@ def reconstruct_measurement(
 
 
 def _measurement(
-    data: Array | Volume | Measurement | RawMeasurement,
+    data: Array | Measurement | RawMeasurement,
     model: str | Model | None,
     method: str | None,
     settings: Settings | None,
@@ -222,11 +233,6 @@ def _measurement(
 
     if isinstance(data, Measurement):
         return data, config_of(data.task)
-    if isinstance(data, Volume):
-        if data.modality != "MR":
-            raise ConfigError(f"Images of modality {data.modality} cannot be denoised or refined yet; MR images can.")
-        affine = data.affine if factor is None else affine
-        data = np.abs(data.array)
     if not isinstance(data, RawMeasurement):
         given = {key for part in (kspace, sinogram) for key, value in part.items() if value is not None}
         if sinogram["angles"] is not None:
@@ -238,6 +244,11 @@ def _measurement(
             data = kspace_from_arrays(data, **kspace, spacing=in_plane, sigma=sigma)
         else:
             _refuse(given, "a real image without angles")
+            if factor is None and sigma is None:
+                raise ConfigError(
+                    f"An image was given, and nothing says how it was measured. {_SCANS} (mi.Volume makes a scan of an "
+                    "array.) Or say what the array is: noisy (sigma), coarse (factor), a sinogram (angles)."
+                )
             measurement = image_from_arrays(data, spacing=spacing, affine=affine, sigma=sigma, factor=factor)
             return measurement, config_of(measurement.task)
     config = config_of("kspace" if data.kind == "kspace" else "ct")

@@ -6,6 +6,23 @@ import argparse
 from pathlib import Path
 
 from medinr.cli.manifest_arguments import add_manifest_commands
+from medinr.cli.reconstruct_arguments import add_reconstruct_commands
+from medinr.cli.scan_verb_arguments import add_scan_verbs
+from medinr.cli.shared_options import (
+    RAW,
+    SCAN,
+    add_choice,
+    add_deidentify,
+    add_modality,
+    add_one_of_several,
+    add_out,
+    add_overrides,
+    add_overwrite,
+    add_settings,
+    add_sidecar,
+    add_slices,
+    add_task,
+)
 from medinr.cli.threads import parse_threads
 
 DESCRIPTION = """\
@@ -14,18 +31,14 @@ handful of scans: learned denoisers, and coordinate networks with a shared trunk
 
 EPILOG = "Not a medical device. Undersampling simulated from processed scans gives better images than a scanner's."
 
-
-#: Raw data that are read.
-RAW = "raw data (ISMRMRD, fastMRI, Data Exchange .h5; BART .cfl; HTC 2022 .mat; .npy or .mat with a sidecar)"
-
-#: Scans that are read.
-SCAN = "DICOM folder, file, DICOMDIR or zip; NIfTI (.nii, .nii.gz, .hdr/.img), .mgz, .nrrd, .mha"
-
 #: Commands of two words: `main` joins them, and help and errors show them as typed.
 TWO_WORDS = ("models choose", "manifest build", "manifest verify", "manifest split")
 
 #: Commands that compute, and so have --threads.
-COMPUTING = ("pretrain", "reconstruct", "simulate", "evaluate", "models choose", "demo")
+COMPUTING = (
+    *("denoise", "superres", "pretrain", "reconstruct", "reconstruct-simulated", "simulate", "evaluate"),
+    *("models choose", "demo"),
+)
 
 
 def _positive(text: str) -> int:
@@ -52,27 +65,6 @@ def _tolerance(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
-
-
-def parse_slices(text: str) -> tuple[int, ...]:
-    """Read ``10``, ``10,12,14`` or ``10:20:2`` (end excluded) as slice numbers.
-
-    Examples
-    --------
-    >>> parse_slices("10:16:2")
-    (10, 12, 14)
-    """
-    try:
-        if ":" in text:
-            start, stop, *step = (int(part) for part in text.split(":"))
-            numbers = tuple(range(start, stop, *step))
-        else:
-            numbers = tuple(int(part) for part in text.split(","))
-    except (ValueError, TypeError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like 10 or 10,12,14 or 10:20:2") from error
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"{text!r} names no slice")
-    return numbers
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -115,18 +107,16 @@ def build_parser() -> argparse.ArgumentParser:
         "(exit code 2 when nothing can).",
     )
     inspect.add_argument("path", type=Path)
-    _one_of_several(inspect)
-    _modality(inspect)
+    add_one_of_several(inspect)
+    add_modality(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON, without names of files and dates")
-    _sidecar(inspect)
+    add_sidecar(inspect)
 
     convert = add("convert", "Write any scan as NIfTI or as a derived DICOM series, on its own grid or another.")
     convert.add_argument("source", type=Path, help=SCAN)
     convert.add_argument("--out", type=Path, required=True, help=".nii.gz or .nii file; or a folder, for DICOM")
-    _slices(convert)
-    _one_of_several(convert)
-    _straighten(convert)
-    _modality(convert)
+    add_slices(convert)
+    add_choice(convert)
     convert.add_argument(
         "--grid", default="native", help="native, isotropic, or a scan whose grid is wanted (default: %(default)s)"
     )
@@ -139,51 +129,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SERIES",
         help="DICOM series that the scan was made from: what is written belongs to its patient and study",
     )
-    _deidentify(convert)
-    convert.add_argument("--overwrite", action="store_true", help="replace an existing result")
+    add_deidentify(convert)
+    add_overwrite(convert)
 
     pretrain = add("pretrain", "Train a model on the train split of a manifest; continues when interrupted.")
     pretrain.add_argument("config", help="configuration file, or name of a shipped one (pretrain_brain_mr)")
-    _out(pretrain, "models")
-    _settings(pretrain)
+    add_out(pretrain, "models")
+    add_settings(pretrain)
 
-    reconstruct = add(
-        "reconstruct",
-        "Reconstruct raw data of a scanner, a measurement file, or a scan, whose measurement is simulated and saved.",
-    )
-    _source(reconstruct, f"{RAW}; measurement .safetensors; scan: {SCAN}")
-    _sidecar(reconstruct)
-    reconstruct.add_argument(
-        "--prior",
-        dest="auxiliary",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="SCAN",
-        help="an auxiliary scan of the patient, earlier or of another contrast (MR; NIfTI file or DICOM folder): "
-        "registered, and used where it agrees with the measurement; repeatable, the same contrast first",
-    )
-    _out(reconstruct, "reconstruction")
-    reconstruct.add_argument("--model", help="shipped model, .safetensors file, or 'random'; default: the task's")
-    reconstruct.add_argument(
-        "--method",
-        help="plug-and-play (default), inr (a coordinate network), strainer (its published recipe), tv, or another of "
-        "those that medinr evaluate compares (docs/evaluation.md)",
-    )
-    reconstruct.add_argument(
-        "--uncertainty",
-        action="store_true",
-        help="also write the standard deviation of every pixel, and the component not determined by the measurement",
-    )
-    _deidentify(reconstruct)
-    _settings(reconstruct)
+    add_scan_verbs(add)
 
-    simulate = add("simulate", "Simulate the measurement of a scan and save it, without reconstructing.")
-    _source(simulate, SCAN)
-    simulate.add_argument(
-        "--out", type=Path, default=Path("measurement.safetensors"), help="file (default: %(default)s)"
-    )
-    _settings(simulate)
+    add_reconstruct_commands(add)
 
     evaluate = add("evaluate", "Score medinr and its baselines on the held-out split of a manifest; resumable.")
     evaluate.add_argument("manifest", help="CSV file, or name of a shipped one (excerpts)")
@@ -210,8 +166,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CLAIM",
         help="exit with 1 unless the claim holds, such as 'psnr[kspace_mr_single_4x] >= tv + 1.0' (repeatable)",
     )
-    _out(evaluate, "evaluation")
-    _settings(evaluate)
+    add_out(evaluate, "evaluation")
+    add_settings(evaluate)
 
     report = add("report", "Write one HTML page of an evaluation: numbers, charts, images. It opens offline.")
     report.add_argument("folder", type=Path, help="output folder of `medinr evaluate`")
@@ -226,14 +182,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--pdf", action="store_true", help="also print it to PDF; needs Chromium")
     report.add_argument("--figures", action="store_true", help="also draw PNG and SVG for papers, in <OUT>_figures")
-    report.add_argument("--overwrite", action="store_true", help="replace an existing result")
+    add_overwrite(report)
 
     models = add("models", "List the models that ship with medinr, or show the card and layers of one.")
     models.add_argument("name", nargs="?", help="model or .safetensors file whose card to show")
 
     choose = add("models choose", "Rank models for a measurement by how well they predict a held-out part of it.")
-    _source(choose, f"{RAW}; measurement .safetensors; scan: {SCAN}")
-    _sidecar(choose)
+    choose.add_argument("source", type=Path, help=f"{RAW}; measurement .safetensors; scan (simulated first): {SCAN}")
+    add_task(choose)
+    add_slices(choose)
+    add_choice(choose)
+    add_sidecar(choose)
     choose.add_argument(
         "--model",
         dest="models",
@@ -242,7 +201,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=".safetensors file to rank together with the shipped models (repeatable)",
     )
-    _overrides(choose)
+    add_overrides(choose)
 
     add_manifest_commands(add)
 
@@ -258,77 +217,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     demo = add("demo", "Reconstruct a shipped 4x undersampled brain slice and compare it with TV.")
-    _out(demo, "demo")
-    demo.add_argument("--overwrite", action="store_true", help="replace an existing result")
+    add_out(demo, "demo")
+    add_overwrite(demo)
     return parser
-
-
-def _source(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("source", type=Path, help=what)
-    parser.add_argument(
-        "--task",
-        default="kspace",
-        help="denoise, superres, kspace, ct, or a configuration file (default: %(default)s)",
-    )
-    _slices(parser)
-    _one_of_several(parser)
-    _straighten(parser)
-    _modality(parser)
-
-
-def _slices(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--slices", type=parse_slices, help="10 or 10,12,14 or 10:20:2, counted from 0; default: all")
-
-
-def _modality(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--modality", choices=["MR", "CT"], help="of a file that does not name it, such as NIfTI")
-
-
-def _one_of_several(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--index", type=int, help="which volume of a 4D file, from 0")
-    parser.add_argument(
-        "--series", metavar="CHOICE", help="which DICOM series: number from 1, UID, or text such as 't2*tra'"
-    )
-
-
-def _straighten(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--straighten", action="store_true", help="resample a DICOM stack with gantry tilt to a straight grid"
-    )
-
-
-def _deidentify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--deidentify",
-        action="store_true",
-        help="write DICOM without what identifies the patient (basic profile); burned-in text and faces stay",
-    )
-
-
-def _sidecar(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sidecar",
-        type=Path,
-        metavar="FILE",
-        help="YAML file with facts that a raw file lacks: axes, spacing, angles (default: SOURCE.yaml)",
-    )
-
-
-def _out(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--out", type=Path, default=Path(default), help="output folder (default: %(default)s)")
-
-
-def _settings(parser: argparse.ArgumentParser) -> None:
-    _overrides(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing result")
-
-
-def _overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="setting that overrides the configuration, such as plug_and_play.iterations=40 (repeatable)",
-    )

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from medinr.cli.bars import fit_bar, training_bars
-from medinr.config import EvaluateConfig, find_config, find_manifest, load_config, load_task_config
-from medinr.errors import InputError
+from medinr.cli.reconstruct_arguments import OF_IMAGES
+from medinr.cli.shared_options import choice_of
+from medinr.config import EvaluateConfig, ReconstructConfig, find_config, find_manifest, load_config, load_task_config
+from medinr.errors import ConfigError, InputError
 from medinr.io.manifest import read_manifest
 from medinr.jobs.evaluate.requirements import judge, parse_requirement
 from medinr.jobs.evaluate.sentences import regret_sentence
 from medinr.jobs.evaluate.table import comparison_sentence, comparison_table, methods_of, tasks_of
 from medinr.models.checkpoint import load_model, read_card, shipped_models
 from medinr.uncertainty.bootstrap import REPEATS
+
+if TYPE_CHECKING:
+    from medinr.jobs.reconstruct.result import Reconstruction
 
 
 def pretrain(options: argparse.Namespace, console: Console) -> None:
@@ -27,7 +34,7 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
 
     path = find_config(options.config)
     config = load_config(PretrainConfig, path, options.overrides)
-    with training_bars(console, config.training.steps, config.prior.all_steps) as bars:
+    with training_bars(console, config.training.steps, config.denoiser_steps) as bars:
         card = run(
             config,
             options.out,
@@ -45,11 +52,13 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
 
 def reconstruct(options: argparse.Namespace, console: Console) -> None:
     """`medinr reconstruct`."""
+    from medinr.jobs.measure import refuse_scan
     from medinr.pipelines.reconstruct import reconstruct as run
 
-    config = load_task_config(options.task, options.overrides, method=options.method, model=options.model)
-    if options.uncertainty and not config.uncertainty.repeats:
-        config = replace(config, uncertainty=replace(config.uncertainty, repeats=REPEATS))
+    config = _reconstruction_config(options)
+    refuse_scan(options.source, options.task)
+    if options.of_images:
+        raise ConfigError(f"{', '.join(OF_IMAGES)} are for images; {options.source.name} is none. Leave them out.")
     with fit_bar(console) as progress:
         result = run(
             options.source,
@@ -60,22 +69,51 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             auxiliary=options.auxiliary,
             overwrite=options.overwrite,
             progress=progress,
-            index=options.index,
-            series=options.series,
-            modality=options.modality,
-            straighten=options.straighten,
+        )
+    _print_reconstruction(result, result.notes, options.out, console)
+
+
+def reconstruct_simulated(options: argparse.Namespace, console: Console) -> None:
+    """`medinr reconstruct-simulated`: what it is of is said before anything is done, and again below the result."""
+    from medinr.jobs.simulated import SIMULATED
+    from medinr.pipelines.reconstruct_simulated import reconstruct_simulated as run
+
+    config = _reconstruction_config(options)
+    console.print(SIMULATED, highlight=False)
+    with fit_bar(console) as progress:
+        result = run(
+            options.source,
+            options.out,
+            config,
+            slices=options.slices,
+            choice=choice_of(options),
+            auxiliary=options.auxiliary,
+            overwrite=options.overwrite,
+            progress=progress,
             deidentify=options.deidentify,
         )
+    _print_reconstruction(result, [note for note in result.notes if note != SIMULATED], options.out, console)
+    console.print(SIMULATED, highlight=False)
+
+
+def _reconstruction_config(options: argparse.Namespace) -> ReconstructConfig:
+    config = load_task_config(options.task, options.overrides, method=options.method, model=options.model)
+    if options.uncertainty and not config.uncertainty.repeats:
+        config = replace(config, uncertainty=replace(config.uncertainty, repeats=REPEATS))
+    return config
+
+
+def _print_reconstruction(result: Reconstruction, notes: Sequence[str], out: Path, console: Console) -> None:
     for number, record in zip(result.measurement.slice_numbers, result.records, strict=True):
         console.print(f"slice {number}: {record.times['medinr']:.1f} s; {record.reason}", highlight=False)
-    for note in result.notes:
+    for note in notes:
         console.print(f"note: {note}", highlight=False)
     for warning in result.warnings:
         console.print(f"Warning: {warning}", style="yellow", highlight=False)
     if result.auxiliary is not None:
         console.print(result.auxiliary.sentence(), highlight=False)
     console.print(repr(result.volume), highlight=False)
-    console.print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
+    console.print(f"Written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
 
 
 def simulate(options: argparse.Namespace, console: Console) -> None:
@@ -88,10 +126,7 @@ def simulate(options: argparse.Namespace, console: Console) -> None:
         load_task_config(options.task, options.overrides),
         slices=options.slices,
         overwrite=options.overwrite,
-        index=options.index,
-        series=options.series,
-        modality=options.modality,
-        straighten=options.straighten,
+        choice=choice_of(options),
     )
     console.print(f"{measurement!r} written to {options.out}", highlight=False)
 
@@ -200,10 +235,7 @@ def models_choose(options: argparse.Namespace, console: Console) -> None:
         slices=options.slices,
         sidecar=options.sidecar,
         announce=lambda name: console.print(f"{name} ...", highlight=False),
-        index=options.index,
-        series=options.series,
-        modality=options.modality,
-        straighten=options.straighten,
+        choice=choice_of(options),
     )
     console.print(ranking(measurement, candidates), soft_wrap=False)
     console.print(verdict(measurement, candidates), highlight=False)

@@ -18,6 +18,8 @@ _MODULES = {
     "inspect": "medinr.cli.scan_commands",
     "convert": "medinr.cli.scan_commands",
     "manifest": "medinr.cli.manifest_commands",
+    "denoise": "medinr.cli.scan_verbs",
+    "superres": "medinr.cli.scan_verbs",
 }
 
 

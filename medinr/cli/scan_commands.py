@@ -7,6 +7,8 @@ import sys
 
 from rich.console import Console
 
+from medinr.cli.shared_options import choice_of
+
 
 def inspect(options: argparse.Namespace, console: Console) -> int:
     """`medinr inspect`: 2 when nothing that is there can be used."""
@@ -14,9 +16,7 @@ def inspect(options: argparse.Namespace, console: Console) -> int:
 
     found = run(
         options.path,
-        index=options.index,
-        series=options.series,
-        modality=options.modality,
+        choice=choice_of(options),
         sidecar=options.sidecar,
     )
     console.print(found.json() if options.json else found.text(), highlight=False)
@@ -37,10 +37,7 @@ def convert(options: argparse.Namespace, console: Console) -> None:
         spacing=options.spacing,
         of=options.of,
         slices=options.slices,
-        index=options.index,
-        series=options.series,
-        modality=options.modality,
-        straighten=options.straighten,
+        choice=choice_of(options),
         overwrite=options.overwrite,
         deidentify=options.deidentify,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from medinr.errors import ConfigError
 from medinr.network.pretraining import PretrainSettings
+from medinr.priors.scan_training import ScanDenoiserTraining
 from medinr.priors.training_settings import PriorSettings
 
 
@@ -37,6 +38,11 @@ class PretrainConfig:
         Of the denoiser, trained on slices of the same scans in their own grids, and of its copies: for magnitudes, and
         with auxiliary input.
     prior_slices_per_scan : int
+    scan_denoiser : ScanDenoiserTraining
+        Of the denoiser for scans as they were acquired, trained on the whole scans.
+    keep : str
+        A model, by name or file, whose trunk and denoisers are kept: only the denoiser for acquired scans is trained
+        then. Empty: everything is trained.
     """
 
     name: str
@@ -51,9 +57,23 @@ class PretrainConfig:
     training: PretrainSettings = field(default_factory=PretrainSettings)
     prior: PriorSettings = field(default_factory=PriorSettings)
     prior_slices_per_scan: int = 4
+    scan_denoiser: ScanDenoiserTraining = field(default_factory=ScanDenoiserTraining)
+    keep: str = ""
 
     def __post_init__(self) -> None:
+        if self.scan_denoiser.steps > 0 and self.prior.steps == 0 and not self.keep:
+            raise ConfigError(
+                "scan_denoiser.steps is above 0 and prior.steps is 0: a model has either no denoiser or the small one "
+                "first. Set prior.steps above 0, or scan_denoiser.steps to 0."
+            )
+        if self.keep and self.scan_denoiser.steps == 0:
+            raise ConfigError("keep names a model to add a scan denoiser to; set scan_denoiser.steps above 0.")
         if self.modality != "MR" and self.prior.auxiliary_steps > 0:
             raise ConfigError(
                 f"prior.auxiliary_steps is for MR, which has auxiliary scans; modality is {self.modality}. Set it to 0."
             )
+
+    @property
+    def denoiser_steps(self) -> int:
+        """Steps of the trainings of all denoisers together."""
+        return (0 if self.keep else self.prior.all_steps) + self.scan_denoiser.steps

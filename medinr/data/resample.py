@@ -16,6 +16,9 @@ from medinr.io.padding import HU_FLOOR
 from medinr.units import SIGMA_PER_FWHM
 from medinr.volume import Affine, Volume
 
+#: Rounding of positions, in voxels.
+_ROUNDING = 1e-6
+
 #: Axes whose spacing already is the wanted one to within this share are not smoothed.
 _SAME_SPACING = 1e-3
 
@@ -122,13 +125,23 @@ def _resampled(
         shape,
         output=np.float32,
         order=3,
-        mode="constant",
-        cval=outside,
+        mode="mirror",
         prefilter=False,
     )
-    inside = found.clip(low, high)
-    inside[found == np.float32(outside)] = outside
-    return np.asarray(inside, dtype=np.float32)
+    np.clip(found, low, high, out=found)
+    for number, plane in enumerate(found):
+        plane[~_within(index, number, shape, values.shape)] = outside
+    return np.asarray(found, dtype=np.float32)
+
+
+def _within(index: NDArray[Any], number: int, shape: tuple[int, int, int], old: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which voxels of a new slice have their centre in a voxel of the old grid, to its outer faces; shape (y, x)."""
+    y, x = np.arange(shape[1])[:, None], np.arange(shape[2])
+    inside = np.ones(shape[1:], np.bool_)
+    for row, size in zip(index[:3], reversed(old), strict=True):
+        position = row[0] * x + row[1] * y + (row[2] * number + row[3])
+        inside &= (position >= -0.5 - _ROUNDING) & (position <= size - 0.5 + _ROUNDING)
+    return inside
 
 
 def _size(spacing: tuple[float, ...]) -> str:

@@ -25,3 +25,7 @@ class ScanChoice:
     series: int | str | None = None
     modality: str | None = None
     straighten: bool = False
+
+
+#: Nothing is said beside the path: it holds one scan, which is read as it is.
+AS_IT_IS = ScanChoice()

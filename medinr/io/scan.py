@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medinr.errors import FileError, UnitError
 from medinr.io.archive import is_zip, unpack
+from medinr.io.choice import ScanChoice
 from medinr.io.dicom.choose import choose_series
 from medinr.io.dicom.read import read_dicom_series, read_series
 from medinr.io.dicom.series import list_series
@@ -64,20 +65,49 @@ def read_scan(
     medinr.io.nifti.read_nifti, medinr.io.dicom.read.read_dicom_series, medinr.io.images.mgh.read_mgh,
     medinr.io.images.itk.read_image
     """
+    return open_scan(path, ScanChoice(index, series, modality, straighten), slices)
+
+
+def open_scan(path: Path | str, choice: ScanChoice, slices: Sequence[int] | None = None) -> Volume:
+    """Read what `read_scan` reads, with what is said of the scan as one value.
+
+    Parameters
+    ----------
+    path : Path or str
+    choice : ScanChoice
+    slices : sequence of int, optional
+        As of `read_scan`, which also lists the errors.
+    """
     path = inside_archive(Path(path))
     content = _content(path)
     if content.kind in _DICOM and not content.compressed:
-        if index is not None:
+        if choice.index is not None:
             raise FileError(f"{path}: --index chooses a volume of a NIfTI file; this is DICOM, choose with --series.")
-        volume = read_dicom_series(path, series, slices=slices, straighten=straighten)
-        if modality not in (None, volume.modality):
-            raise UnitError(f"{path}: {modality} was asked for; the DICOM header has {volume.modality}.")
+        volume = read_dicom_series(path, choice.series, slices=slices, straighten=choice.straighten)
+        if choice.modality not in (None, volume.modality):
+            raise UnitError(f"{path}: {choice.modality} was asked for; the DICOM header has {volume.modality}.")
         return volume
-    if series is not None or straighten:
-        option = "--straighten is for" if series is None else "--series chooses a series of"
+    if choice.series is not None or choice.straighten:
+        option = "--straighten is for" if choice.series is None else "--series chooses a series of"
         raise FileError(f"{path}: {option} a DICOM folder; this is a file that is not DICOM.")
-    volume = _read_file(path, content, index, modality)
+    volume = _read_file(path, content, choice.index, choice.modality)
     return volume if slices is None else volume.select(slices)
+
+
+def require_scan(path: Path | str) -> None:
+    """Refuse what holds no scan; first bytes and DICOM headers are read, pixels are not.
+
+    Raises
+    ------
+    FileError
+        Saying what is there instead, as `read_scan` does.
+    """
+    path = inside_archive(Path(path))
+    content = _content(path)
+    if content.kind in _DICOM and not content.compressed:
+        list_series(path)
+    elif content.kind not in _SINGLE_FILES:
+        raise FileError(explain(path, content))
 
 
 def read_volumes(path: Path | str, *, series: int | str | None = None, modality: str | None = None) -> Iterator[Volume]:

@@ -11,7 +11,7 @@ from medinr.acquisition.simulation import simulate
 from medinr.acquisition.ways import acquisition_class
 from medinr.config import ReconstructConfig
 from medinr.data.orient import standard_orientation
-from medinr.errors import GeometryError
+from medinr.errors import GeometryError, UnitError
 from medinr.jobs.reference import Reference
 from medinr.measurement import Measurement
 from medinr.metrics.image_quality import data_range
@@ -19,6 +19,15 @@ from medinr.volume import Volume
 
 if TYPE_CHECKING:
     from medinr.io.manifest import ManifestRow
+
+#: What a reader of any result of a simulated measurement has to know.
+SIMULATED = (
+    "Simulated: the measurement that is reconstructed was simulated from a scan. The scan itself is the reference, not "
+    "what is treated."
+)
+
+#: Parts of the signal whose absolute value is no picture of the tissue.
+_WITHOUT_MAGNITUDE = ("phase", "imaginary")
 
 
 def measured_slices(whole: Volume, config: ReconstructConfig, name: str) -> Volume:
@@ -43,7 +52,24 @@ def taken_slices(whole: Volume, config: ReconstructConfig, row: ManifestRow) -> 
 def measure_slices(
     whole: Volume, config: ReconstructConfig, numbers: list[int], name: str = "the scan"
 ) -> tuple[Measurement, Reference]:
-    """Do the same with a scan that is read already; ``name`` is for errors."""
+    """Simulate the measurement of some slices; ``name`` is for errors.
+
+    Noise level and range are those of all slices. The scan's slices come back for comparison.
+
+    Raises
+    ------
+    UnitError
+        When the scan is the phase or the imaginary part of an MR signal, or not of the task's modality.
+    IntensityError
+        When a slice holds NaN or infinity, or zeros only.
+    """
+    component = whole.provenance.facts.component
+    # A complex scan has a magnitude, whatever was said of one of the files that it is made of.
+    if component in _WITHOUT_MAGNITUDE and not np.iscomplexobj(whole.array):
+        raise UnitError(
+            f"{name}: this is the {component} of an MR scan; a measurement is simulated from its magnitude. "
+            "Give the magnitude image."
+        )
     values = np.abs(whole.array) if whole.modality == "MR" else whole.array.real.copy()
     for plane in values:
         np.nan_to_num(plane, copy=False)
@@ -51,10 +77,12 @@ def measure_slices(
     chosen = whole.select(numbers)
     chosen.require_usable(name)
     upright = standard_orientation(chosen)
-    # In place, as a scan may fill half of the memory; data_range does not depend on the order.
+    # No further copies, as a scan may fill half of the memory: the range is that of the largest value, and the level is
+    # found in place.
+    peak = data_range(np.full((1, 1, 1), max(values.max(), -values.min())), whole.modality)
     level = float(np.percentile(values, 99, overwrite_input=True))
     images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
-    reference = Reference(chosen, images.astype(np.float32), data_range(values, whole.modality))
+    reference = Reference(chosen, images.astype(np.float32), peak)
     measurement = simulate(config.task, upright, config.simulation, level=level)
     if upright.affine[:3, 2] @ chosen.affine[:3, 2] < 0:
         numbers.reverse()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medinr.errors import CheckpointError
 from medinr.io.provenance import last_part
 from medinr.priors.denoiser import DenoiserSettings
+from medinr.priors.scan_denoiser import ScanDenoiserSettings
 
 if TYPE_CHECKING:
     from medinr.network.trunk import TrunkSettings
@@ -39,6 +40,8 @@ class ModelCard:
     results : dict
         Figures reached in training.
     medinr_version : str
+    scan_denoiser : ScanDenoiserSettings or None
+        Architecture of the denoiser for scans as they were acquired, if there is one.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ModelCard:
     settings: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     medinr_version: str = ""
+    scan_denoiser: ScanDenoiserSettings | None = None
 
     def __post_init__(self) -> None:
         manifest = self.settings.get("manifest")

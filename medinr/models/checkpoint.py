@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from medinr.errors import CheckpointError
 from medinr.models.card import ModelCard
@@ -17,6 +17,7 @@ from medinr.models.model import RANDOM, Model
 from medinr.priors.denoiser import DenoiserSettings, LocalDenoiser
 from medinr.priors.denoiser_prior import DenoiserPrior
 from medinr.priors.guided_filter import AUXILIARY_CHANNELS
+from medinr.priors.scan_denoiser import ScanDenoiser, ScanDenoiserSettings
 from medinr.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def save_model(path: Path, model: Model) -> None:
             "denoiser": prior.denoiser,
             "magnitude_denoiser": prior.magnitude_denoiser,
             "auxiliary_denoiser": prior.auxiliary_denoiser,
+            "scan_denoiser": prior.scan_denoiser,
         }
         for part, denoiser in parts.items():
             if denoiser is not None:
@@ -95,6 +97,8 @@ def read_card(path: Path) -> ModelCard:
             raise CheckpointError(f"{card_path.name} is not of format {FORMAT}. Train the model again.")
         values.pop("weights_sha256")
         values["prior"] = None if values["prior"] is None else DenoiserSettings(**values["prior"])
+        if values.get("scan_denoiser") is not None:
+            values["scan_denoiser"] = ScanDenoiserSettings(**values["scan_denoiser"])
         for key, value in values.items():
             values[key] = tuple(value) if isinstance(value, list) else value
         return ModelCard(**values)
@@ -136,6 +140,7 @@ def load_model(name: str | Path) -> Model:
             _denoiser(path, card.prior, _part(tensors, "denoiser.")),
             magnitude_denoiser=_denoiser(path, card.prior, magnitudes) if magnitudes else None,
             auxiliary_denoiser=_denoiser(path, with_channels, auxiliary) if auxiliary else None,
+            scan_denoiser=_scan_denoiser(path, card, _part(tensors, "scan_denoiser.")),
         )
     return Model(prior, card, card.length_scale, lambda: _trunk(path, card, _part(tensors, "trunk.")))
 
@@ -165,20 +170,29 @@ def _trunk(path: Path, card: ModelCard, weights: dict[str, Tensor]) -> Trunk:
     from medinr.network.trunk import Trunk
 
     trunk = Trunk(card.trunk_settings)
-    try:
-        trunk.load_state_dict(weights)
-    except RuntimeError as error:
-        raise _misfit(path) from error
+    _fill(trunk, weights, path)
     return trunk
 
 
 def _denoiser(path: Path, settings: DenoiserSettings, weights: dict[str, Tensor]) -> LocalDenoiser:
     denoiser = LocalDenoiser(settings)
+    _fill(denoiser, weights, path)
+    return denoiser
+
+
+def _scan_denoiser(path: Path, card: ModelCard, weights: dict[str, Tensor]) -> ScanDenoiser | None:
+    if card.scan_denoiser is None:
+        return None
+    denoiser = ScanDenoiser(card.scan_denoiser)
+    _fill(denoiser, weights, path)
+    return denoiser
+
+
+def _fill(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     try:
-        denoiser.load_state_dict(weights)
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise _misfit(path) from error
-    return denoiser
 
 
 def _misfit(path: Path) -> CheckpointError:

@@ -8,7 +8,7 @@ Non-Cartesian  `NonUniformFourier` (NUFFT), `ToeplitzNormal`, `OffResonance`; `r
                `iterative_density`, `radial_density`
 CT             `ParallelBeam`, `FanBeam`, inverted by `fbp`; `subsets` of their views
 Resolution     `GaussianPSF`, `BoxPSF`, `MeasuredPSF`, `Decimation`, put together by `downsampling`; `SliceProfile`,
-               `AffineResampling` between grids, `Inpainting`
+               `ScanSampling` of a fine volume by a scan, `AffineResampling` between grids, `Inpainting`
 Noise          `Gaussian`, `CorrelatedGaussian` and `Prewhitening`, `Rician`, `NonCentralChi`, `TransmissionPoisson`,
                `Poisson`
 Noise level    `estimate_sigma`, `sigma_from_background`, `sigma_from_kspace`, `coil_covariance`
@@ -55,6 +55,7 @@ from medinr.operators.noise.model import Gaussian, NoiseModel
 from medinr.operators.resolution.affine_resampling import AffineResampling
 from medinr.operators.resolution.blur import BoxPSF, GaussianPSF, MeasuredPSF
 from medinr.operators.resolution.resample import Decimation, decimated_affine, downsampling
+from medinr.operators.resolution.scan_sampling import ScanSampling
 from medinr.operators.resolution.slice_profile import SliceProfile
 from medinr.operators.weighting import Weighting
 
@@ -93,6 +94,7 @@ __all__ = [
     "Projector",
     "Rician",
     "Scaled",
+    "ScanSampling",
     "SliceProfile",
     "SoftCoils",
     "Space",

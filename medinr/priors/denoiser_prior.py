@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medinr.errors import ConfigError
 from medinr.priors.denoiser import LocalDenoiser
+from medinr.priors.scan_denoiser import ScanDenoiser
 from medinr.priors.windows import averaging_matrix
 
 #: Width in pixels of the window, applied twice, over which the phase of a complex image is taken as smooth.
@@ -49,12 +50,15 @@ class DenoiserPrior:
     auxiliary_denoiser : LocalDenoiser, optional
         The auxiliary-input denoiser: the same, with fits of the noisy image by auxiliary scans as auxiliary channels
         (`medinr.priors.auxiliary_scan`).
+    scan_denoiser : ScanDenoiser, optional
+        For scans as they were acquired (`medinr.solve.denoise_scan`).
     """
 
     denoiser: LocalDenoiser
     precision: torch.dtype = torch.float32
     magnitude_denoiser: LocalDenoiser | None = None
     auxiliary_denoiser: LocalDenoiser | None = None
+    scan_denoiser: ScanDenoiser | None = None
 
     def in_precision(self, precision: torch.dtype) -> DenoiserPrior:
         """Return the same with its convolutions in another precision."""

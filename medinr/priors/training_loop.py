@@ -10,18 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from medinr.optimise import Optimiser
+from medinr.optimise import Optimiser, OptimiserSettings
 from medinr.priors.denoiser import LocalDenoiser
-from medinr.priors.training_settings import PriorSettings
 from medinr.tensors import resume_tensors, write_tensors
 from medinr.workers import Workers
 
 #: Shares of a step's patches, as equal in size as possible.
 SHARES = 4
+
+Denoiser = TypeVar("Denoiser", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,40 @@ class TrainingRun:
     progress: Callable[[int, float], None] | None = None
 
 
+class Batch(Protocol):
+    """Data of a training step, whatever the denoiser."""
+
+    @property
+    def clean(self) -> Tensor:
+        """Images that a denoiser should give, shape (n, y, x)."""
+
+    @property
+    def level(self) -> Tensor:
+        """Level of the noise of each, shape (n,)."""
+
+    def denoised(self, denoiser: Any) -> Tensor:
+        """What a denoiser makes of them, shape (n, y, x)."""
+
+    def shares(self) -> Sequence[Self]:
+        """Split them into `SHARES`, fewer where there are fewer patches."""
+
+
+class Settings(Protocol):
+    """What the loop wants to know of a training."""
+
+    @property
+    def optimiser(self) -> OptimiserSettings:
+        """Its optimiser."""
+
+    @property
+    def seed(self) -> int:
+        """Of the patches."""
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+
+
 @dataclass(frozen=True, eq=False)
 class Patches:
     """Data of a training step.
@@ -61,6 +97,11 @@ class Patches:
     level: Tensor
     auxiliary_channels: Tensor | None = None
 
+    def denoised(self, denoiser: LocalDenoiser) -> Tensor:
+        """What a denoiser makes of them."""
+        found: Tensor = denoiser(self.noisy, self.level, self.auxiliary_channels)
+        return found
+
     def shares(self) -> list[Patches]:
         """Split them into `SHARES`, fewer where there are fewer patches."""
         parts = (self.clean, self.noisy, self.level, self.auxiliary_channels)
@@ -69,26 +110,27 @@ class Patches:
 
 
 def train(
-    denoiser: LocalDenoiser,
+    denoiser: Denoiser,
     steps: int,
-    draw: Callable[[torch.Generator], Patches],
-    settings: PriorSettings,
+    draw: Callable[[torch.Generator], Batch],
+    settings: Settings,
     run: TrainingRun | None = None,
-) -> LocalDenoiser:
+) -> Denoiser:
     """Train a denoiser, in place.
 
     Parameters
     ----------
-    denoiser : LocalDenoiser
+    denoiser : Module
+        With inner and outer kernels, as `LocalDenoiser`.
     steps : int
     draw : callable
         Draws the patches of a step from a generator, which is seeded anew for every step.
-    settings : PriorSettings
+    settings : Settings
     run : TrainingRun, optional
 
     Returns
     -------
-    LocalDenoiser
+    Module
         The same object.
 
     Raises
@@ -99,7 +141,8 @@ def train(
     run = run or TrainingRun()
     checkpoint, fingerprint = run.checkpoint, run.fingerprint
     denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    first_and_last, kernels = denoiser.outer_kernels(), denoiser.inner_kernels()
+    first_and_last: list[nn.Parameter] = denoiser.outer_kernels()  # type: ignore[operator]  # of a Module
+    kernels: list[nn.Parameter] = denoiser.inner_kernels()  # type: ignore[operator]
     # They share their memory with the kernels: a step on one changes the other.
     matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
     optimiser = Optimiser(settings.optimiser, matrices, first_and_last)
@@ -126,11 +169,10 @@ def train(
     return denoiser.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
-def _errors_and_gradients(denoiser: LocalDenoiser, patches: Patches) -> tuple[Tensor, Sequence[Tensor]]:
+def _errors_and_gradients(denoiser: nn.Module, patches: Batch) -> tuple[Tensor, Sequence[Tensor]]:
     """Mean squared error of each patch, and gradients of the sum of these errors, each over its noise level."""
     with torch.enable_grad():
-        denoised = denoiser(patches.noisy, patches.level, patches.auxiliary_channels)
-        errors = (denoised - patches.clean).square().mean(dim=(1, 2))
+        errors = (patches.denoised(denoiser) - patches.clean).square().mean(dim=(1, 2))
         gradients = torch.autograd.grad((errors / patches.level).sum(), list(denoiser.parameters()))
     return errors.detach(), gradients
 
@@ -140,12 +182,12 @@ def _as_matrix(kernel: Tensor) -> Tensor:
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
-def _state(step: int, denoiser: LocalDenoiser, optimiser: Optimiser) -> dict[str, Tensor]:
+def _state(step: int, denoiser: nn.Module, optimiser: Optimiser) -> dict[str, Tensor]:
     tensors = {f"prior.{name}": value for name, value in denoiser.state_dict().items()}
     return tensors | optimiser.state_tensors() | {"step": torch.tensor(step)}
 
 
-def _resume(tensors: dict[str, Tensor], denoiser: LocalDenoiser, optimiser: Optimiser) -> int:
+def _resume(tensors: dict[str, Tensor], denoiser: nn.Module, optimiser: Optimiser) -> int:
     denoiser.load_state_dict({k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")})
     optimiser.load_state_tensors(tensors)
     return int(tensors["step"])

@@ -40,7 +40,17 @@ def study(synthetic, tmp_path):
 
 
 def test_the_series_of_a_zip_is_reconstructed(medinr, synthetic, study, tmp_path):
-    command = ("reconstruct", study, "--task", "denoise", "--slices", "1", "--out", tmp_path / "out", "--debug")
+    command = (
+        "reconstruct-simulated",
+        study,
+        "--task",
+        "denoise",
+        "--slices",
+        "1",
+        "--out",
+        tmp_path / "out",
+        "--debug",
+    )
     found = medinr(*command)
     assert found.code == 0, found.err
     result = json.loads((tmp_path / "out" / "result.json").read_text())
@@ -50,7 +60,7 @@ def test_the_series_of_a_zip_is_reconstructed(medinr, synthetic, study, tmp_path
         assert words in found.out
     assert result["dicom"]["written"]
     written = pydicom.dcmread(tmp_path / "out" / "dicom" / "0001.dcm")
-    assert written.SeriesDescription == "medinr denoise"
+    assert written.SeriesDescription == "medinr simulated denoise"
     image = read_nifti(tmp_path / "out" / "reconstruction.nii.gz", modality="MR")
     original = synthetic.phantom((3, 24, 20)).array[1]
     assert np.corrcoef(image.array.ravel(), original.ravel())[0, 1] > 0.9

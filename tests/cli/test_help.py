@@ -5,13 +5,16 @@ from importlib import metadata
 
 import pytest
 
-from medinr.cli.arguments import parse_slices
+from medinr.cli.shared_options import parse_slices
 
 COMMANDS = (
     "inspect",
     "pretrain",
     "reconstruct",
+    "reconstruct-simulated",
     "simulate",
+    "denoise",
+    "superres",
     "evaluate",
     "report",
     "models",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from medinr.io.nifti import write_nifti
+from medinr.jobs.simulated import SIMULATED
 
 
 @pytest.fixture
@@ -14,13 +15,13 @@ def scan(synthetic, tmp_path):
 
 @pytest.fixture
 def refused(medinr, synthetic, tmp_path):
-    """Runs `medinr reconstruct` with a random model and gives the message of its refusal."""
+    """Runs `medinr reconstruct-simulated` with a random model and gives the message of its refusal."""
 
     def run(source, *more, task="denoise", model="random") -> str:
         out = tmp_path / "out"
-        found = medinr("reconstruct", source, "--task", task, "--model", model, "--out", out, *more)
+        found = medinr("reconstruct-simulated", source, "--task", task, "--model", model, "--out", out, *more)
         assert found.code == 2
-        assert found.out.strip() == ""
+        assert found.out.strip() in ("", SIMULATED)
         assert found.err.startswith("medinr: ")
         assert len(found.err.splitlines()) <= 2
         assert "Traceback" not in found.err
@@ -34,6 +35,50 @@ def refused(medinr, synthetic, tmp_path):
 def test_nothing_there(refused, tmp_path):
     assert "no such file or folder" in refused(tmp_path / "nothing.nii.gz")
     assert "nothing.safetensors" in refused(tmp_path / "nothing.safetensors")
+
+
+def test_images_are_no_raw_data(medinr, synthetic, scan, tmp_path):
+    series = tmp_path / "t2 tra"
+    synthetic.write_dicom_series(series, synthetic.phantom((3, 24, 20)))
+    config = tmp_path / "my.yaml"
+    config.write_text("task: superres\n")
+    for source, name, more in (
+        (scan, "head.nii.gz", ("--index", "2", "--modality", "MR")),
+        (series, "'t2 tra'", ("--series", "1", "--straighten", "--deidentify")),
+    ):
+        for task in ("denoise", "kspace", config):
+            out = tmp_path / "out"
+            found = medinr("reconstruct", source, "--task", task, "--model", "random", "--out", out, *more)
+            assert found.code == 2
+            assert found.out == ""
+            assert f"medinr: {source.name} holds images; `medinr reconstruct` takes raw data" in found.err
+            assert f"`medinr denoise {name}`" in found.err
+            assert f"`medinr superres {name} --spacing 1`" in found.err
+            assert f"`medinr reconstruct-simulated {name} --task {task}`" in found.err
+            assert len(found.err.splitlines()) == 1
+            assert not out.exists()
+
+
+def test_what_is_neither_an_image_nor_raw_data(medinr, tmp_path):
+    (tmp_path / "scan.nii.gz").write_text("this is no scan")
+    (tmp_path / "empty").mkdir()
+    for name, words in (("scan.nii.gz", "not a NIfTI file"), ("empty", "empty"), ("none.nii", "no such file")):
+        found = medinr("reconstruct", tmp_path / name, "--out", tmp_path / "out")
+        assert found.code == 2
+        assert words in found.err
+        assert "reconstruct-simulated" not in found.err
+
+
+@pytest.mark.parametrize("command", ["reconstruct-simulated", "simulate"])
+def test_nothing_is_simulated_of_a_measurement(medinr, scan, tmp_path, command):
+    measured = tmp_path / "m.safetensors"
+    assert medinr("simulate", scan, "--task", "denoise", "--slices", "1", "--out", measured).code == 0
+    np.save(tmp_path / "raw.npy", np.ones((4, 4), np.complex64))
+    for source in (measured, tmp_path / "raw.npy"):
+        found = medinr(command, source, "--task", "denoise", "--out", tmp_path / "out")
+        assert found.code == 2
+        assert f"nothing is simulated of it. `medinr reconstruct {source.name} --task denoise`" in found.err
+        assert not (tmp_path / "out").exists()
 
 
 def test_empty_folder(refused, tmp_path):
@@ -50,7 +95,16 @@ def test_folder_without_a_scan(refused, tmp_path):
 def test_two_series_in_one_folder(medinr, synthetic, tmp_path):
     for number in range(2):
         synthetic.write_dicom_series(tmp_path / "mixed" / str(number), synthetic.phantom((3, 24, 20)))
-    command = ("reconstruct", tmp_path / "mixed", "--task", "denoise", "--model", "random", "--out", tmp_path / "out")
+    command = (
+        "reconstruct-simulated",
+        tmp_path / "mixed",
+        "--task",
+        "denoise",
+        "--model",
+        "random",
+        "--out",
+        tmp_path / "out",
+    )
     found = medinr(*command)
     assert found.code == 2
     assert "--series" in found.err
@@ -197,7 +251,7 @@ def test_our_own_failure_is_another_code_and_points_to_debug(medinr, scan, monke
         raise RuntimeError("the inner part broke")
 
     monkeypatch.setattr("medinr.acquisition.base.Acquisition.problems", broken)
-    command = ("reconstruct", scan, "--task", "denoise", "--model", "random", "--out", tmp_path / "out")
+    command = ("reconstruct-simulated", scan, "--task", "denoise", "--model", "random", "--out", tmp_path / "out")
     found = medinr(*command)
     assert found.code == 1
     assert "medinr failed: RuntimeError: the inner part broke" in found.err

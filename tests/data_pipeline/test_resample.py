@@ -33,6 +33,13 @@ def test_isotropic_keeps_positions_and_values(synthetic):
     np.testing.assert_allclose(coarse.array[3:-3, 2:-2, 2:-2], _values(coarse)[3:-3, 2:-2, 2:-2], atol=2)
 
 
+def test_the_outermost_new_slices_lie_in_the_scan(synthetic):
+    """They lie within the outer half of its outermost voxels, beyond their centres."""
+    result = isotropic(_smooth(synthetic))
+    assert (result.array > 30).all()
+    np.testing.assert_allclose(result.array[0, 4:-4, 4:-4], _values(result)[0, 4:-4, 4:-4], atol=3)
+
+
 def test_another_scans_grid_is_found_by_position(synthetic):
     scan = _smooth(synthetic)
     geometry = synthetic.affine((1.1, 1.1, 2.0), (5.0, 0.0, 40.0), (-38.0, -30.0, 18.0))

@@ -9,6 +9,7 @@ from medinr.pipelines.inspect import inspect
 from safetensors.numpy import save_file
 
 from medinr.errors import FileError, UnitError
+from medinr.io.choice import ScanChoice
 from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.volume import Volume
@@ -114,12 +115,12 @@ def test_several_series_are_listed_each_with_a_verdict(synthetic, tmp_path):
     assert found.usable
     assert [scan["usable"] for scan in found.facts()["scans"]] == [True, True, False]
     assert not found.facts()["scans"][0]["complete"]
-    chosen = inspect(tmp_path, series=2)
+    chosen = inspect(tmp_path, choice=ScanChoice(series=2))
     assert len(chosen.scans) == 1
     assert "matrix" in chosen.text()
     assert chosen.scans[0].complete
     with pytest.raises(FileError, match="series 9"):
-        inspect(tmp_path, series=9)
+        inspect(tmp_path, choice=ScanChoice(series=9))
 
 
 def test_pixels_that_cannot_be_decoded_are_found_in_a_listing(synthetic, tmp_path):
@@ -132,7 +133,7 @@ def test_pixels_that_cannot_be_decoded_are_found_in_a_listing(synthetic, tmp_pat
     found = inspect(tmp_path)
     assert [scan.usable for scan in found.scans] == [True, False]
     assert "50 of 480 pixels" in found.scans[1].verdict
-    assert not inspect(tmp_path, series=2).usable
+    assert not inspect(tmp_path, choice=ScanChoice(series=2)).usable
 
 
 def test_the_only_volume_is_described_and_the_localiser_named(synthetic, tmp_path):
@@ -149,11 +150,11 @@ def test_the_only_volume_is_described_and_the_localiser_named(synthetic, tmp_pat
 def test_modality_of_a_file_and_of_a_series(synthetic, tmp_path):
     array = np.arange(3 * 24 * 20, dtype=np.float32).reshape(3, 24, 20)
     path = write_nifti(Volume(array, np.eye(4), "MR"), tmp_path / "a.nii.gz")
-    assert "CT, from nifti" in inspect(path, modality="CT").text()
-    assert "MR, from nifti" in inspect(path, modality="MR").text()
+    assert "CT, from nifti" in inspect(path, choice=ScanChoice(modality="CT")).text()
+    assert "MR, from nifti" in inspect(path, choice=ScanChoice(modality="MR")).text()
     synthetic.write_dicom_series(tmp_path / "dicom", synthetic.phantom())
     with pytest.raises(UnitError, match="CT was asked for"):
-        inspect(tmp_path / "dicom", modality="CT")
+        inspect(tmp_path / "dicom", choice=ScanChoice(modality="CT"))
 
 
 def test_nifti_with_holes(synthetic, tmp_path):
@@ -197,9 +198,9 @@ def test_findings_of_a_scan_are_those_of_its_measurement(synthetic, tmp_path):
     volume.array[4] = 0
     path = write_nifti(volume, tmp_path / "scan.nii.gz")
     config = load_task_config("denoise")
-    measurement, _ = measure(path, config, slices=[1, 2], modality="MR")
+    measurement, _ = measure(path, config, ScanChoice(modality="MR"), slices=[1, 2])
     found = findings_of(measurement)
-    assert found == [finding.facts() for finding in inspect(path, modality="MR").scans[0].findings]
+    assert found == [finding.facts() for finding in inspect(path, choice=ScanChoice(modality="MR")).scans[0].findings]
     assert "empty-slices" in {finding["code"] for finding in found}
     write_measurement(measurement, tmp_path / "m.safetensors")
     again, _ = open_measurement(tmp_path / "m.safetensors", config)

@@ -27,6 +27,7 @@ from medinr.operators import (
     ParallelBeam,
     PointSampling,
     Prewhitening,
+    ScanSampling,
     SliceProfile,
     SoftCoils,
     ToeplitzNormal,
@@ -108,6 +109,9 @@ ZOO: dict[str, Callable[[], LinearOperator]] = {
     "measured psf, larger than the image": lambda: MeasuredPSF((3, 2, 4), _kernel((4, 6, 1))),
     "slice profile": lambda: SliceProfile((7, 2, 3), 1.0, 2.5, 1.8),
     "slice profile, gapped": lambda: SliceProfile((9, 1, 2), 0.8, 1.7, 2.0, "rect", slices=2, first=1.1),
+    "scan sampling": lambda: ScanSampling(
+        (6, 5, 7), torch.eye(4), (3, 5, 4), torch.diag(torch.tensor([1.8, 1.0, 2.0, 1.0])), (1.5, None, None)
+    ),
     "affine resampling": lambda: AffineResampling(SHAPE, torch.eye(4), (4, 6), _tilted(tilt=False)),
     "affine resampling of a volume": lambda: AffineResampling((3, 4, 5), torch.eye(4), (4, 2, 3), _tilted()),
     "inpainting": lambda: Inpainting(_weights(torch.float64) > 0.3),

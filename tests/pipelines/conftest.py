@@ -10,6 +10,7 @@ import torch
 
 from medinr.cli import main
 from medinr.io.nifti import write_nifti
+from medinr.jobs.measure import is_measured
 from medinr.models.card import ModelCard
 from medinr.models.checkpoint import save_model
 from medinr.models.model import Model
@@ -106,7 +107,9 @@ def reconstruct(medinr, models, scans) -> Callable[..., SimpleNamespace]:
         choice = () if source.suffix == ".safetensors" else ("--slices", slices)
         way = () if method is None else ("--method", method)
         quick = (*QUICK, *QUICK_NETWORK) if method == "inr" else QUICK
-        command = ("reconstruct", source, "--task", task, "--model", model, "--out", out, *choice, *way)
+        # A scan is no measurement: one is simulated of it.
+        name = "reconstruct" if is_measured(source) else "reconstruct-simulated"
+        command = (name, source, "--task", task, "--model", model, "--out", out, *choice, *way)
         return medinr(*command, *quick, "--debug", *more)
 
     return run

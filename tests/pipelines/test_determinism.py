@@ -47,13 +47,24 @@ def test_twice_in_one_process(reconstruct, tmp_path, task, method):
 
 @pytest.fixture(scope="module")
 def start(synthetic, models, tmp_path_factory):
-    """Starts `medinr reconstruct` in a process of its own, on a slice large enough to be shared among threads."""
+    """Starts `medinr reconstruct-simulated` in another process, on a slice large enough to be shared among threads."""
     scan = write_nifti(synthetic.phantom((1, 128, 120)), tmp_path_factory.mktemp("large") / "head.nii.gz")
     # The number of threads is the command's alone.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "GOMP_"))}
 
     def run(out: Path, method: str) -> subprocess.Popen:
-        command = ["reconstruct", scan, "--task", "kspace", "--model", models["MR"], "--threads", THREADS, "--out", out]
+        command = [
+            "reconstruct-simulated",
+            scan,
+            "--task",
+            "kspace",
+            "--model",
+            models["MR"],
+            "--threads",
+            THREADS,
+            "--out",
+            out,
+        ]
         command += ["--method", method]
         command += [word for setting in METHODS[method] for word in ("--set", setting)]
         return subprocess.Popen([sys.executable, "-c", STARTS, *map(str, command)], env=clean)

@@ -71,7 +71,7 @@ def test_a_network_is_fitted_to_single_slices(reconstruct, head, tmp_path, metho
 
 @pytest.mark.usefixtures("without_figures")
 def test_without_a_denoiser_there_is_no_joint_reconstruction(medinr, head, tmp_path):
-    command = ("reconstruct", head, "--task", "kspace", "--model", "random", "--slices", "0:6", *OWN_LINES)
+    command = ("reconstruct-simulated", head, "--task", "kspace", "--model", "random", "--slices", "0:6", *OWN_LINES)
     refused = medinr(*command, "--out", tmp_path / "refused")
     assert refused.code == 2
     assert "The model 'random' has no denoiser, and plug-and-play needs one" in refused.err
@@ -91,7 +91,18 @@ def test_voxels_that_nobody_knows_are_not_cubic(synthetic):
 
 
 def test_always_says_what_is_missing(medinr, models, head, tmp_path):
-    command = ("reconstruct", head, "--task", "kspace", "--model", models["MR"], "--slices", "0:3", "--out", tmp_path)
+    command = (
+        "reconstruct-simulated",
+        head,
+        "--task",
+        "kspace",
+        "--model",
+        models["MR"],
+        "--slices",
+        "0:3",
+        "--out",
+        tmp_path,
+    )
     refused = medinr(*command, *ITERATIONS, "--set", "multi_slice=always")
     assert refused.code == 2
     said = "it takes 4 slices or more and there are 3. Solve slice by slice (multi_slice: auto)."
@@ -100,7 +111,7 @@ def test_always_says_what_is_missing(medinr, models, head, tmp_path):
 
 @pytest.mark.parametrize("method", ["inr", "tv"])
 def test_always_wants_plug_and_play(medinr, models, head, tmp_path, method):
-    command = ("reconstruct", head, "--task", "kspace", "--model", models["MR"], "--out", tmp_path / "out")
+    command = ("reconstruct-simulated", head, "--task", "kspace", "--model", models["MR"], "--out", tmp_path / "out")
     refused = medinr(*command, "--method", method, "--set", "multi_slice=always")
     assert refused.code == 2
     assert "multi_slice: always" in refused.err

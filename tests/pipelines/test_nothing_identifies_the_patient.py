@@ -261,7 +261,7 @@ def test_a_file_that_is_left_aside_is_named_to_the_user_alone(medinr, models, se
     (series / f"{FILE}_cut.dcm").write_bytes(next(series.glob("*IM0000.dcm")).read_bytes()[:900])
     assert found_in(medinr("inspect", series).out.encode()) == []
     out = tmp_path / "out"
-    done = medinr("reconstruct", series, "--task", "denoise", "--model", models["MR"], "--out", out, *QUICK)
+    done = medinr("reconstruct-simulated", series, "--task", "denoise", "--model", models["MR"], "--out", out, *QUICK)
     assert done.code == 0, done.err
     assert found_in(done.out.encode()) == []
     assert Path("result.json") in search(out, apart_from="dicom")
@@ -288,7 +288,8 @@ def test_a_reconstruction_does_not_name_the_patient(run, models, request, tmp_pa
     task = "kspace" if source == "kspace" else "denoise"
     more = ("--uncertainty", "--set", "uncertainty.repeats=2") if source == "series" else ()
     slices = ("--slices", "0" if source == "kspace" else "1")
-    run("reconstruct", path, "--task", task, "--model", models["MR"], "--out", out, *QUICK, *slices, *more)
+    command = "reconstruct" if source == "kspace" else "reconstruct-simulated"
+    run(command, path, "--task", task, "--model", models["MR"], "--out", out, *QUICK, *slices, *more)
     searched = {str(path) for path in search(out, apart_from="dicom")}
     assert {"measurement.safetensors", "reconstruction.nii.gz", "result.json", "convergence.csv"} <= searched
     assert any(name.startswith("comparison") and name.endswith(".png") for name in searched)
@@ -304,7 +305,7 @@ def test_a_reconstruction_does_not_name_the_patient(run, models, request, tmp_pa
 
 def test_the_derived_series_keeps_the_patient_and_loses_private_elements(run, models, series, tmp_path):
     out = tmp_path / "out"
-    run("reconstruct", series, "--task", "denoise", "--model", models["MR"], "--out", out, *QUICK)
+    run("reconstruct-simulated", series, "--task", "denoise", "--model", models["MR"], "--out", out, *QUICK)
     slices = sorted((out / "dicom").iterdir())
     assert len(slices) == 3
     for path in slices:
@@ -312,6 +313,27 @@ def test_the_derived_series_keeps_the_patient_and_loses_private_elements(run, mo
         assert dataset.PatientName == IN_HEADER["PatientName"]
         assert not any(element.tag.is_private for element in dataset.iterall())
         content = path.name.encode() + path.read_bytes()
+        assert not {PRIVATE, FILE.lower(), "folderq"} & set(found_in(content))
+        assert str(tmp_path).encode() not in content
+
+
+@pytest.mark.parametrize("source", ["series", "nifti"])
+@pytest.mark.parametrize("command", [("denoise",), ("superres", "--factor", "1,1,2")])
+def test_a_treated_scan_does_not_name_the_patient(run, models, request, monkeypatch, tmp_path, source, command):
+    from medinr.jobs.scan.methods import DENOISERS
+
+    # The tiny model has no denoiser for scans.
+    monkeypatch.setitem(DENOISERS, "plug-and-play", lambda volume, noise, model, progress=None: volume.array - 2)
+    path, out = request.getfixturevalue(source), tmp_path / "out"
+    said = run(*command, path, "--sigma", "9", "--model", models["MR"], "--out", out)
+    assert "sigma 9" in said.out
+    searched = {str(path) for path in search(out, apart_from="dicom")}
+    result = "denoised.nii.gz" if command[0] == "denoise" else "sharpened.nii.gz"
+    assert {result, "result.json", "before_after.png"} <= searched
+    assert source == "series" or result.replace("nii.gz", "json") in searched
+    assert str(Path(models["MR"]).parent) not in (out / "result.json").read_text()
+    for file in (out / "dicom").glob("*.dcm"):
+        content = file.name.encode() + file.read_bytes()
         assert not {PRIVATE, FILE.lower(), "folderq"} & set(found_in(content))
         assert str(tmp_path).encode() not in content
 
@@ -391,7 +413,18 @@ def test_caches_of_libraries_do_not_name_the_patient(models, series, tmp_path):
     environment |= {"HOME": str(home), "TMPDIR": str(home / "temporary"), "OMP_NUM_THREADS": "1"}
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         environment[name] = str(home / name.lower())
-    command = ("reconstruct", series, "--task", "denoise", "--model", models["MR"], "--out", out, "--slices", "1")
+    command = (
+        "reconstruct-simulated",
+        series,
+        "--task",
+        "denoise",
+        "--model",
+        models["MR"],
+        "--out",
+        out,
+        "--slices",
+        "1",
+    )
     done = subprocess.run(
         [sys.executable, "-m", "medinr", *map(str, command), *QUICK],
         capture_output=True,
@@ -410,7 +443,7 @@ def test_who_may_read_outputs_is_as_the_umask_says(run, models, series, tmp_path
     before = os.umask(mask)
     try:
         out = tmp_path / "out"
-        run("reconstruct", series, "--task", "denoise", "--model", models["MR"], "--out", out, *QUICK)
+        run("reconstruct-simulated", series, "--task", "denoise", "--model", models["MR"], "--out", out, *QUICK)
         run("simulate", series, "--task", "kspace", "--out", out / "more" / "m.safetensors")
     finally:
         os.umask(before)

@@ -37,6 +37,12 @@ prior:
   checkpoint_every: 5
   architecture: {channels: 4, layers: 3}
 prior_slices_per_scan: 2
+scan_denoiser:
+  steps: 6
+  batch: 2
+  patch: 12
+  checkpoint_every: 2
+  architecture: {channels: 4, layers: 3, coarse_channels: 4, coarse_layers: 2}
 """
 
 
@@ -87,13 +93,16 @@ def test_a_killed_training_ends_like_one_left_alone(medinr, config, tmp_path):
     one, two = (load_model(folder / "mine.safetensors") for folder in (whole, killed))
     assert two.card.results["psnr"] == pytest.approx(one.card.results["psnr"], abs=1e-4)
     assert min(one.card.results["psnr"]) > 15
-    for part in ("denoiser", "magnitude_denoiser", "auxiliary_denoiser"):
+    for part in ("denoiser", "magnitude_denoiser", "auxiliary_denoiser", "scan_denoiser"):
         first, second = (getattr(model.prior, part).state_dict() for model in (one, two))
         for name, value in first.items():
             torch.testing.assert_close(second[name], value)
 
 
-@pytest.mark.parametrize(("last", "part"), [(12 + 6, "magnitude_denoiser"), (12 + 7 + 6, "auxiliary_denoiser")])
+@pytest.mark.parametrize(
+    ("last", "part"),
+    [(12 + 6, "magnitude_denoiser"), (12 + 7 + 6, "auxiliary_denoiser"), (12 + 7 + 8 + 3, "scan_denoiser")],
+)
 def test_a_training_stopped_among_the_copies_goes_on_there(config, tmp_path, last, part):
     plan = load_config(PretrainConfig, config, ["training.steps=4"])
     whole, stopped = (tmp_path / name for name in ("whole", "stopped"))
@@ -107,14 +116,14 @@ def test_a_training_stopped_among_the_copies_goes_on_there(config, tmp_path, las
         pretrain(plan, stopped, near=tmp_path, prior_progress=stop)
     steps: list[int] = []
     pretrain(plan, stopped, near=tmp_path, prior_progress=lambda step, gain: steps.append(step))
-    assert steps == list(range(last, plan.prior.all_steps + 1))
+    assert steps == list(range(last, plan.denoiser_steps + 1))
     one, two = (getattr(load_model(folder / "mine.safetensors").prior, part) for folder in (whole, stopped))
     for weight, other in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(weight, other)
     assert not list(stopped.glob("*.checkpoint"))
 
 
-SHORT = ("--set", "training.steps=4", "--set", "prior.steps=2")
+SHORT = ("--set", "training.steps=4", "--set", "prior.steps=2", "--set", "scan_denoiser.steps=2")
 
 
 def test_the_card_says_what_the_model_has_seen(medinr, config, tmp_path):
@@ -136,8 +145,38 @@ def test_the_card_says_what_the_model_has_seen(medinr, config, tmp_path):
     assert json.loads(shown.out)["subjects"] == ["s0", "s1"]
 
 
+NO_DENOISER = ("--set", "prior.steps=0", "--set", "scan_denoiser.steps=0")
+
+
+def test_a_denoiser_for_acquired_scans_is_added_to_a_model_that_is_kept(medinr, config, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    plain = ("--set", "scan_denoiser.steps=0")
+    assert medinr("pretrain", config, "--out", before, *SHORT, *plain, "--debug").code == 0
+    old = load_model(before / "mine.safetensors")
+    assert old.prior.scan_denoiser is None
+    added = medinr("pretrain", config, "--out", after, "--set", f"keep={before / 'mine.safetensors'}", "--debug")
+    assert added.code == 0
+    new = load_model(after / "mine.safetensors")
+    assert new.prior.scan_denoiser is not None
+    assert new.card.scan_denoiser.channels == 4
+    for name, value in old.prior.denoiser.state_dict().items():
+        assert torch.equal(new.prior.denoiser.state_dict()[name], value)
+    assert new.card.results["psnr"] == old.card.results["psnr"]
+    assert new.card.results["acquired_scans"] == 2
+    assert str(tmp_path) not in (after / "mine.json").read_text()
+
+
+def test_a_model_is_kept_only_to_add_something(medinr, config, tmp_path):
+    found = medinr("pretrain", config, "--out", tmp_path, "--set", "keep=brain_mr", "--set", "scan_denoiser.steps=0")
+    assert found.code == 2
+    assert "scan_denoiser.steps above 0" in found.err
+    found = medinr("pretrain", config, "--out", tmp_path, "--set", "prior.steps=0")
+    assert found.code == 2
+    assert "no denoiser or the small one first" in found.err
+
+
 def test_a_model_without_a_denoiser(medinr, config, tmp_path):
-    assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, "--set", "prior.steps=0", "--debug").code == 0
+    assert medinr("pretrain", config, "--out", tmp_path / "out", *SHORT, *NO_DENOISER, "--debug").code == 0
     assert load_model(tmp_path / "out" / "mine.safetensors").prior is None
 
 

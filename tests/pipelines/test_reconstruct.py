@@ -15,6 +15,7 @@ from medinr.io.measurement import read_measurement
 from medinr.io.nifti import read_nifti
 from medinr.io.scan import read_scan
 from medinr.jobs.reconstruct import network, solve
+from medinr.jobs.simulated import SIMULATED
 from medinr.operators import FanBeam
 
 SWIFT = pytest.mark.usefixtures("without_figures")
@@ -71,6 +72,11 @@ def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tm
 
     result = _result(out)
     assert (result["task"], result["method"]) == (task, method)
+    assert result["simulated"] is True
+    assert result["notes"][0] == SIMULATED
+    lines = found.out.splitlines()
+    assert lines[0] == lines[-1] == SIMULATED
+    assert found.out.count(SIMULATED) == 2
     assert result["settings"]["plug_and_play"]["iterations"] == 2
     if method == "inr":
         assert result["settings"]["network"]["image_domain"]["passes"] == 1.0
@@ -156,7 +162,9 @@ def test_the_patient_is_named_nowhere_but_in_the_derived_dicom(reconstruct, synt
 def test_a_finished_result_is_refused_and_replaced_when_asked(reconstruct, medinr, scans, models, tmp_path):
     assert reconstruct("denoise", tmp_path).code == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    again = medinr("reconstruct", scans["denoise"], "--task", "denoise", "--model", models["MR"], "--out", tmp_path)
+    again = medinr(
+        "reconstruct-simulated", scans["denoise"], "--task", "denoise", "--model", models["MR"], "--out", tmp_path
+    )
     assert again.code == 2
     assert "holds a finished result" in again.err
     assert "--overwrite" in again.err
@@ -263,6 +271,8 @@ def test_a_measurement_file_replays_to_the_same_images(reconstruct, medinr, scan
     np.testing.assert_array_equal(onto_grid(two, one.affine, one.shape, "the first").array, one.array)
     results = [_result(tmp_path / name) for name in ("one", "two")]
     assert results[0]["source_sha256"] == results[1]["source_sha256"]
+    # What was simulated stays simulated.
+    assert all(result["simulated"] and result["notes"][0] == SIMULATED for result in results)
     assert [s["whitened_residual"] for s in results[0]["slices"]] == [
         s["whitened_residual"] for s in results[1]["slices"]
     ]
@@ -279,7 +289,7 @@ def test_a_measurement_of_another_task_is_refused(medinr, scans, models, tmp_pat
 
 @SWIFT
 def test_random_weights_need_no_model(medinr, scans, tmp_path):
-    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--model", "random", "--slices", "1")
+    command = ("reconstruct-simulated", scans["denoise"], "--task", "denoise", "--model", "random", "--slices", "1")
     command = (*command, "--method", "inr", "--set", "network.image_domain.passes=0", "--set", "network.steps=2")
     found = medinr(*command, "--set", "total_variation.weight=0", "--out", tmp_path, "--debug")
     assert found.code == 0

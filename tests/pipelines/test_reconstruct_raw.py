@@ -81,6 +81,8 @@ def test_all_of_the_data_have_no_reference(reconstruct, kspace, tmp_path):
     assert reconstruct("kspace", out, source=kspace(), slices="0").code == 0
     record = json.loads((out / "result.json").read_text())
     assert "psnr" not in json.dumps(record["slices"])
+    assert record["simulated"] is False
+    assert not any("imulated" in note for note in record["notes"])
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -94,9 +96,25 @@ def test_a_sinogram_comes_back_as_attenuation(reconstruct, sinogram, tmp_path):
 
 def test_a_sidecar_belongs_to_raw_data(medinr, scans, kspace, tmp_path):
     sidecar = kspace().with_name("scan.npy.yaml")
-    found = medinr("reconstruct", scans["kspace"], "--sidecar", sidecar, "--out", tmp_path / "out")
+    measured = tmp_path / "m.safetensors"
+    assert medinr("simulate", scans["kspace"], "--slices", "1", "--out", measured).code == 0
+    for command, source in (
+        (("reconstruct", "--out", tmp_path / "out"), measured),
+        (("models", "choose"), measured),
+        (("models", "choose"), scans["kspace"]),
+    ):
+        found = medinr(*command, source, "--sidecar", sidecar)
+        assert found.code == 2
+        assert "leave --sidecar out" in found.err
+
+
+@pytest.mark.parametrize("option", [("--series", "1"), ("--modality", "MR"), ("--straighten",), ("--deidentify",)])
+def test_what_chooses_an_image_does_not_go_with_raw_data(medinr, kspace, tmp_path, option):
+    found = medinr("reconstruct", kspace(), "--model", "random", "--out", tmp_path / "out", *option)
     assert found.code == 2
-    assert "leave --sidecar out" in found.err
+    assert f"{option[0]}" in found.err
+    assert "are for images; scan.npy is none" in found.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_task_must_be_that_of_the_data(medinr, kspace, tmp_path):

@@ -64,10 +64,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     def computed(*_, **__):
         raise AssertionError("the measurement was simulated")
 
-    monkeypatch.setattr("medinr.pipelines.reconstruct.open_measurement", computed)
+    monkeypatch.setattr("medinr.pipelines.reconstruct_simulated.measure", computed)
     (tmp_path / "file").write_text("not a folder")
     out = tmp_path / "file" / "out"
-    found = medinr("reconstruct", scans["ct"], "--task", "ct", "--model", models["CT"], "--out", out)
+    found = medinr("reconstruct-simulated", scans["ct"], "--task", "ct", "--model", models["CT"], "--out", out)
     assert found.code == 2
     assert "nothing can be written there" in " ".join(found.err.split())
     assert "Traceback" not in found.err

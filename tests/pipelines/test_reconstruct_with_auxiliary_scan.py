@@ -1,4 +1,4 @@
-"""`medinr reconstruct --prior`: auxiliary scans of the patient beside the measurement."""
+"""`medinr reconstruct --prior` and `reconstruct-simulated --prior`: auxiliary scans beside the measurement."""
 
 import json
 from dataclasses import replace
@@ -137,7 +137,7 @@ def test_what_cannot_help_is_refused_in_words(medinr, scans, models, auxiliary_s
     def reconstruct(task, out, *more):
         model = models["CT" if task == "ct" else "MR"]
         return medinr(
-            "reconstruct", scans[task], "--task", task, "--model", model, "--slices", "1", "--out", out, *more
+            "reconstruct-simulated", scans[task], "--task", task, "--model", model, "--slices", "1", "--out", out, *more
         )
 
     found = reconstruct("ct", tmp_path / "ct", "--prior", auxiliary_scan)
@@ -154,7 +154,16 @@ def test_what_cannot_help_is_refused_in_words(medinr, scans, models, auxiliary_s
     found = reconstruct("kspace", tmp_path / "mr", "--prior", tmp_path / "corner.nii.gz")
     assert found.code == 2
     assert "Is it of the same part of the body?" in found.err
-    command = ("reconstruct", scans["kspace"], "--model", "random", "--slices", "1", "--out", tmp_path / "random")
+    command = (
+        "reconstruct-simulated",
+        scans["kspace"],
+        "--model",
+        "random",
+        "--slices",
+        "1",
+        "--out",
+        tmp_path / "random",
+    )
     for method in ("plug-and-play", "inr"):
         found = medinr(*command, "--method", method, "--prior", auxiliary_scan)
         assert found.code == 2

@@ -1,4 +1,4 @@
-"""Maps of uncertainty and null space, and warnings, as `medinr reconstruct` leaves them."""
+"""Maps of uncertainty and null space, and warnings, as a reconstruction leaves them."""
 
 import json
 from dataclasses import replace
@@ -87,7 +87,7 @@ def test_without_being_asked_for_there_are_none(reconstruct, tmp_path):
 @SWIFT
 @pytest.mark.parametrize("method", ["plug-and-play", "inr"])
 def test_uncertainty_of_a_model_without_denoiser_is_refused(medinr, scans, tmp_path, method):
-    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--model", "random", "--method", method)
+    command = ("reconstruct-simulated", scans["denoise"], "--task", "denoise", "--model", "random", "--method", method)
     found = medinr(*command, "--out", tmp_path / "out", "--uncertainty")
     assert found.code == 2
     assert "has no denoiser, and uncertainty is found by repeating plug-and-play" in found.err
@@ -95,7 +95,16 @@ def test_uncertainty_of_a_model_without_denoiser_is_refused(medinr, scans, tmp_p
 
 @SWIFT
 def test_uncertainty_of_a_method_that_does_without_plug_and_play_is_refused(medinr, scans, models, tmp_path):
-    command = ("reconstruct", scans["denoise"], "--task", "denoise", "--model", models["MR"], "--method", "TV")
+    command = (
+        "reconstruct-simulated",
+        scans["denoise"],
+        "--task",
+        "denoise",
+        "--model",
+        models["MR"],
+        "--method",
+        "TV",
+    )
     found = medinr(*command, "--out", tmp_path / "out", "--uncertainty")
     assert found.code == 2
     assert "method TV does without it. Choose --method plug-and-play or inr" in found.err
@@ -111,7 +120,17 @@ def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tm
     quick = ("--set", "plug_and_play.iterations=2", "--set", "total_variation.weight=0")
     out = tmp_path / "out"
     found = medinr(
-        "reconstruct", scans["denoise"], "--task", "denoise", "--model", path, "--slices", "1", "--out", out, *quick
+        "reconstruct-simulated",
+        scans["denoise"],
+        "--task",
+        "denoise",
+        "--model",
+        path,
+        "--slices",
+        "1",
+        "--out",
+        out,
+        *quick,
     )
     assert found.code == 0
     result = _result(out)

@@ -9,6 +9,7 @@ from typing import Any
 
 from medinr.config.pretrain import PretrainConfig
 from medinr.data.dataset import ScannedSlices, TrainingSlices
+from medinr.data.training_volumes import TrainingVolumes
 from medinr.io.hashes import hash_file
 from medinr.jobs.pretrain.trunk import length_scale
 from medinr.jobs.record import versions
@@ -21,7 +22,7 @@ UNITS = {"MR": "magnitude over its 99th percentile", "CT": "attenuation over tha
 def make_card(
     config: PretrainConfig,
     labels: Sequence[str],
-    slices: Sequence[TrainingSlices | ScannedSlices | None],
+    slices: Sequence[TrainingSlices | ScannedSlices | TrainingVolumes | None],
     results: dict[str, Any],
     *,
     manifest: Path,
@@ -62,4 +63,5 @@ def make_card(
         settings=asdict(config) | {"manifest_sha256": hash_file(manifest)},
         results=results,
         medinr_version=versions()["medinr"],
+        scan_denoiser=config.scan_denoiser.architecture if config.scan_denoiser.steps else None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from medinr.config.pretrain import PretrainConfig
 from medinr.data.dataset import ScannedSlices, TrainingSlices
+from medinr.data.training_volumes import TrainingVolumes
 
 
 def choice(config: PretrainConfig) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def choice(config: PretrainConfig) -> dict[str, Any]:
     return {"split": config.split, "modality": config.modality, "contrasts": config.contrasts or None}
 
 
-def fingerprint(config: PretrainConfig, slices: TrainingSlices | ScannedSlices) -> str:
+def fingerprint(config: PretrainConfig, slices: TrainingSlices | ScannedSlices | TrainingVolumes) -> str:
     """Hash of settings and scans."""
     facts = json.dumps([asdict(config), slices.scan_hashes, slices.labels], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()

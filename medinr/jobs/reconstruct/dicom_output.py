@@ -89,7 +89,13 @@ def plan_dicom(reference: Reference | None, deidentify: bool = False) -> DicomPl
 
 
 def write_dicom(
-    out: Path, plan: DicomPlan, volume: Volume, maps: Mapping[str, Volume], task: str, settings: str
+    out: Path,
+    plan: DicomPlan,
+    volume: Volume,
+    maps: Mapping[str, Volume],
+    task: str,
+    settings: str,
+    simulated: bool = False,
 ) -> DicomOutcome:
     """Write the derived series and the maps; what fails is told, not raised, as the NIfTI result stands.
 
@@ -103,17 +109,20 @@ def write_dicom(
     maps : mapping of str to Volume
     task, settings : str
         For the description of the series and of its derivation.
+    simulated : bool
+        Say there that the measurement was simulated.
     """
     if not plan.wanted:
         return DicomOutcome()
     reason, written = plan.reason, None
+    what = "simulated " if simulated else ""
     notes: list[str] = []
     if not reason:
         try:
             written = write_derived_series(
                 volume,
                 out / FOLDER,
-                description=f"medinr {task}",
+                description=f"medinr {what}{task}",
                 settings_summary=settings,
                 derivation=_DERIVATIONS.get(task, "reconstruction"),
                 overwrite=True,

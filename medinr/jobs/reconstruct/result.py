@@ -24,13 +24,14 @@ from medinr.jobs.reconstruct.uncertainty_maps import MAPS, uncertainty_summary, 
 from medinr.jobs.record import SliceRecord, versions, write_convergence
 from medinr.jobs.reference import Reference
 from medinr.jobs.settings_facts import settings_facts
+from medinr.jobs.simulated import SIMULATED
 from medinr.measurement import Measurement
 from medinr.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What `medinr reconstruct` made, and where it lies.
+    """What `medinr reconstruct` or `reconstruct-simulated` made, and where it lies.
 
     Attributes
     ----------
@@ -44,7 +45,8 @@ class Reconstruction:
     warnings : tuple of str
         Slices that look unlike the training scans, and what could not be written as DICOM, in words.
     notes : tuple of str
-        Irregularities found while reading the source; none names a file.
+        That the measurement was simulated, if it was, and irregularities found while reading the source; none names
+        a file.
     auxiliary : AuxiliaryScans or None
         What became of the auxiliary scans, if any were given.
     """
@@ -104,18 +106,22 @@ def write_result(
         for position, record in enumerate(records)
     ]
     warnings = warnings_of(summaries, measurement.slice_numbers)
-    settings = f"medinr {versions()['medinr']}, task {config.task}, model {last_part(config.model)}"
-    exported = write_dicom(out, dicom or DicomPlan(), volume, maps, config.task, settings)
+    simulated = bool(measurement.parameters.get("simulated"))
+    what = "simulated measurement, " if simulated else ""
+    settings = f"medinr {versions()['medinr']}, {what}task {config.task}, model {last_part(config.model)}"
+    exported = write_dicom(out, dicom or DicomPlan(), volume, maps, config.task, settings, simulated)
     outputs += exported.outputs
     write_convergence(out / "convergence.csv", measurement.slice_numbers, records)
     label = "medinr" if config.method.lower() == DEFAULT_METHOD else config.method
     outputs += reconstruction_figures(out, job.acquisition, label, records, reference)
     notes = notes_without_names(measurement.provenance.notes, measurement.provenance.files)
+    notes = (SIMULATED, *notes) if simulated else notes
     write_json(
         out / "result.json",
         {
             "task": config.task,
             "method": config.method,
+            "simulated": simulated,
             "settings": settings_facts(config),
             "measurement": {
                 k: v for k, v in measurement.parameters.items() if k not in ("settings", "slices", FINDINGS)

@@ -1,0 +1,82 @@
+"""Volumes of a scan denoised one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medinr.jobs.scan.effect import applied, untouched
+from medinr.jobs.scan.kept import KeptVolumes
+from medinr.jobs.scan.methods import DENOISERS, Progress, require_method
+from medinr.jobs.scan.prepare import ScanJob
+from medinr.models.model import Model
+from medinr.noise.scan_noise import ScanNoise
+from medinr.volume import Volume
+
+
+def denoised(
+    volume: Volume,
+    noise: ScanNoise,
+    model: Model,
+    *,
+    method: str,
+    blend: float = 1.0,
+    mask: NDArray[np.bool_] | None = None,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Denoise one volume.
+
+    Parameters
+    ----------
+    volume : Volume
+    noise : ScanNoise
+    model : Model
+    method : str
+        Of `medinr.jobs.scan.methods.DENOISERS`.
+    blend : float
+        0 gives the input, 1 the full effect.
+    mask : ndarray of bool, shape (z, y, x), optional
+        What is treated.
+    progress : callable, optional
+
+    Returns
+    -------
+    ndarray, shape (z, y, x)
+        Values outside the field of view, of a blanked background and outside the mask are those of the scan.
+    """
+    full = DENOISERS[require_method(method, DENOISERS)](volume, noise, model, progress)
+    return applied(volume.array, full, blend, untouched(volume, mask))
+
+
+def denoise_volumes(job: ScanJob, kept: KeptVolumes, progress: Progress | None = None) -> None:
+    """Denoise every volume of a job that is not kept yet, and keep each as soon as it is there.
+
+    Parameters
+    ----------
+    job : ScanJob
+    kept : KeptVolumes
+    progress : callable, optional
+        Called with slices done and slices in all, over all volumes.
+    """
+    count, slices = job.source.count, job.source.first.shape[0]
+    for number, volume in enumerate(job.source.volumes()):
+        if kept.load(number) is None:
+
+            def report(done: int, total: int, before: int = number) -> None:
+                if progress is not None:
+                    progress(round(slices * (before + done / total)), slices * count)
+
+            values = denoised(
+                volume,
+                job.noise,
+                job.model,
+                method=job.request.method,
+                blend=job.blend.value,
+                mask=job.mask,
+                progress=report,
+            )
+            kept.save(number, values, {})
+        if progress is not None:
+            progress(slices * (number + 1), slices * count)

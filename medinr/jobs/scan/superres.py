@@ -1,0 +1,120 @@
+"""Volumes of a scan brought to a finer grid, one after the other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medinr.io.padding import HU_FLOOR
+from medinr.jobs.scan.forecast import SMALL_PART, Forecast, forecast
+from medinr.jobs.scan.kept import KeptVolumes
+from medinr.jobs.scan.methods import SHARPENERS, Progress, require_method
+from medinr.jobs.scan.prepare import ScanJob
+from medinr.jobs.scan.target import FinerGrid, kept_on_target, on_target
+from medinr.models.model import Model
+from medinr.noise.scan_noise import ScanNoise
+from medinr.solve.sharpen_grid import grid_for
+from medinr.volume import Volume
+
+#: Steps per volume in a progress bar over all volumes.
+STEPS = 100
+
+
+def refined(
+    volume: Volume,
+    grid: FinerGrid,
+    noise: ScanNoise,
+    model: Model,
+    *,
+    method: str,
+    blend: float = 1.0,
+    mask: NDArray[np.bool_] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Volume, float]:
+    """Bring one volume to a finer grid.
+
+    Parameters
+    ----------
+    volume : Volume
+    grid : FinerGrid
+    noise : ScanNoise
+    model : Model
+    method : str
+        Of `medinr.jobs.scan.methods.SHARPENERS`.
+    blend : float
+        0 gives cubic splines, 1 the full effect.
+    mask : ndarray of bool, shape of the volume, optional
+        What is treated; elsewhere cubic splines stand.
+    progress : callable, optional
+
+    Returns
+    -------
+    volume : Volume
+        With the provenance of the scan.
+    residual : float
+        Of the full effect: root mean square of what it leaves of the scan, over sigma.
+    """
+    sharpened = SHARPENERS[require_method(method, SHARPENERS)](volume, grid, noise, model, progress)
+    solved, residual = sharpened.volume, float(sharpened.residual)
+    full = solved.array if grid.target.final_shape is None else on_target(solved, grid.affine, grid.shape).array
+    blank, masked = kept_on_target(volume, grid.affine, grid.shape, mask)
+    result: Any = full
+    if blend != 1.0 or masked.any():
+        plain = on_target(volume, grid.affine, grid.shape).array
+        result = np.empty_like(full)
+        for number, plane in enumerate(plain):
+            mixed = plane + np.float32(blend) * (full[number] - plane)
+            result[number] = np.where(masked[number], plane, mixed)
+    elif blank.any():
+        result = full.copy()
+    result[blank] = HU_FLOOR if volume.unit == "HU" else 0
+    return Volume(result, grid.affine, volume.modality, volume.unit, volume.provenance.cut_anew()), residual
+
+
+def forecast_refinement(job: ScanJob, grid: FinerGrid) -> Forecast:
+    """Refine a part of a job's scan, by as much, and extend its time to the whole."""
+    target = grid.target
+    factor = tuple(old / new for old, new in zip(job.source.first.spacing, target.spacing, strict=True))
+
+    def treat(part: Volume, noise: ScanNoise) -> None:
+        finer = FinerGrid(grid_for(part, factor=factor), grid.thickness)
+        refined(part, finer, noise, job.model, method=job.request.method)
+
+    voxels = max(target.voxels, math.prod(grid.shape))
+    return forecast(job.source.first, job.noise, job.source.count, treat, voxels, SMALL_PART)
+
+
+def refine_volumes(job: ScanJob, grid: FinerGrid, kept: KeptVolumes, progress: Progress | None = None) -> None:
+    """Bring every volume of a job that is not kept yet to a finer grid, and keep each as soon as it is there.
+
+    Parameters
+    ----------
+    job : ScanJob
+    grid : FinerGrid
+    kept : KeptVolumes
+    progress : callable, optional
+        Called with steps done and steps in all, over all volumes.
+    """
+    for number, volume in enumerate(job.source.volumes()):
+        if kept.load(number) is None:
+
+            def report(done: int, total: int, before: int = number) -> None:
+                if progress is not None:
+                    progress(round(STEPS * (before + done / total)), STEPS * job.source.count)
+
+            found, residual = refined(
+                volume,
+                grid,
+                job.noise,
+                job.model,
+                method=job.request.method,
+                blend=job.blend.value,
+                mask=job.mask,
+                progress=report,
+            )
+            kept.save(number, found.array, {"residual": residual})
+        if progress is not None:
+            progress(STEPS * (number + 1), STEPS * job.source.count)

@@ -1,0 +1,115 @@
+"""Scans as they were acquired, denoised: what the denoiser is told, and where its image goes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medinr.errors import ConfigError
+from medinr.noise.scan_noise import ScanNoise
+from medinr.priors.denoiser import DenoiserSettings, LocalDenoiser
+from medinr.priors.denoiser_prior import DenoiserPrior
+from medinr.solve.denoise_scan import denoise_scan
+from medinr.volume import Volume
+
+WHITE = ScanNoise("gaussian", 0.1)
+
+
+class Watching(nn.Module):
+    """Stands for a trained denoiser: takes off a share of the difference from the mean of the three slices."""
+
+    def __init__(self, share: float = 1.0) -> None:
+        super().__init__()
+        self.share, self.seen = share, []
+
+    def infer(self, slices: Tensor, noise: Tensor) -> Tensor:
+        self.seen.append((slices.clone(), noise.clone()))
+        return slices[:, 1] + self.share * (slices.mean(dim=1) - slices[:, 1])
+
+
+def prior(denoiser: nn.Module | None) -> DenoiserPrior:
+    return DenoiserPrior(LocalDenoiser(DenoiserSettings(2, 2)), scan_denoiser=denoiser)
+
+
+def scan(values, modality: str = "MR", unit: str = "a.u.") -> Volume:
+    return Volume(np.asarray(values), np.diag([0.9, 0.9, 3.0, 1.0]), modality, unit)
+
+
+def levels(*values: float, y: int = 6, x: int = 7):
+    return np.stack([np.full((y, x), value, np.float32) for value in values])
+
+
+def test_each_slice_is_given_its_neighbours_and_the_one_there_is_at_the_ends():
+    found = denoise_scan(scan(levels(1, 2, 6)), WHITE, prior(Watching()))
+    np.testing.assert_allclose(found[:, 0, 0], [(2 + 1 + 2) / 3, 3, (2 + 6 + 2) / 3], rtol=1e-6)
+
+
+def test_a_single_slice_is_its_own_neighbour():
+    watching = Watching()
+    found = denoise_scan(scan(levels(3)), WHITE, prior(watching))
+    np.testing.assert_allclose(found, levels(3), rtol=1e-6)
+    assert torch.equal(watching.seen[0][0][0, 0], watching.seen[0][0][0, 1])
+
+
+def test_all_orientations_give_their_image_back_in_place():
+    values = np.random.default_rng(0).random((2, 6, 9), np.float32)
+    watching = Watching(0.0)
+    np.testing.assert_allclose(denoise_scan(scan(values), WHITE, prior(watching)), values, rtol=1e-6)
+    assert len(watching.seen) == 2 * 8
+    assert {tuple(slices.shape[2:]) for slices, _ in watching.seen} == {(6, 9), (9, 6)}
+
+
+def test_the_denoiser_is_told_level_floor_and_correlation():
+    table = np.zeros((3, 3))
+    table[1, 1], table[1, 0], table[1, 2] = 1.0, 0.5, 0.5
+    sigma_map = np.linspace(0.1, 0.2, 42, dtype=np.float32).reshape(1, 6, 7)
+    noise = ScanNoise("rician", 0.15, sigma_map=sigma_map, autocorrelation=table)
+    watching = Watching()
+    denoise_scan(scan(levels(1)), noise, prior(watching), orientations=1)
+    maps = watching.seen[0][1][0].numpy()
+    np.testing.assert_allclose(maps[0], sigma_map[0])
+    np.testing.assert_allclose(maps[1], np.sqrt(np.pi / 2) * sigma_map[0], rtol=1e-6)
+    # Mean of 3 x 3 pixels, each correlated by 1/2 with those left and right: variance (3 + 2 * 2 / 2) * 3 / 81.
+    np.testing.assert_allclose(maps[2], 3 * np.sqrt(15 / 81) * sigma_map[0], rtol=1e-6)
+
+
+def test_hounsfield_units_are_brightness_above_air_and_padding_does_not_count():
+    values = levels(-1000, 0, -2000)
+    watching = Watching(0.0)
+    found = denoise_scan(scan(values, "CT", "HU"), ScanNoise("gaussian", 20.0), prior(watching), orientations=1)
+    assert sorted(float(slices[0, 1, 0, 0]) for slices, _ in watching.seen) == [-24.0, 0.0, 1000.0]
+    np.testing.assert_array_equal(found, values)
+
+
+def test_complex_scans_lose_the_same_share_from_both_parts():
+    values = levels(1, 2, 6).astype(np.complex64) * np.exp(0.7j).astype(np.complex64)
+    found = denoise_scan(scan(values), WHITE, prior(Watching()))
+    assert found.dtype == np.complex64
+    np.testing.assert_allclose(found[1], 3 * np.exp(0.7j) * np.ones((6, 7)), rtol=1e-5)
+
+
+def test_zero_filled_scans_are_denoised_on_the_acquired_grid():
+    values = np.random.default_rng(2).random((1, 12, 15), np.float32) + 1
+    watching = Watching(0.0)
+    noise = ScanNoise("rician", 0.1, zero_filling=(1.5, 1.5))
+    found = denoise_scan(scan(values), noise, prior(watching), orientations=1)
+    assert watching.seen[0][0].shape == (1, 3, 8, 10)
+    assert watching.seen[0][1].shape == (1, 4, 8, 10)
+    np.testing.assert_array_equal(found, values)
+
+
+def test_without_noise_nothing_changes_and_magnitudes_stay_positive():
+    values = levels(1, -1, 1)
+    np.testing.assert_array_equal(denoise_scan(scan(values), ScanNoise("rician", 0.0), prior(Watching())), values)
+    assert denoise_scan(scan(levels(0, 0.1, 0) - 0.3), ScanNoise("rician", 0.1), prior(Watching())).min() >= 0
+
+
+def test_progress_counts_all_slices():
+    seen = []
+    denoise_scan(scan(levels(*range(5))), WHITE, prior(Watching()), progress=lambda *at: seen.append(at))
+    assert seen[-1] == (5, 5)
+
+
+def test_a_model_without_such_a_denoiser_is_refused():
+    with pytest.raises(ConfigError, match="no denoiser for scans as they were acquired"):
+        denoise_scan(scan(levels(1)), WHITE, prior(None))
