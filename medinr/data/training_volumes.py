@@ -12,6 +12,7 @@ from torch import Tensor
 from medinr.data.orient import THICKEST
 from medinr.errors import ManifestError
 from medinr.io.manifest import Manifest
+from medinr.io.padding import HU_FLOOR
 from medinr.io.scan import read_scan
 from medinr.volume import Volume
 
@@ -23,8 +24,8 @@ class TrainingVolumes:
     Attributes
     ----------
     volumes : tuple of Tensor, each of shape (z, y, x), float16
-        MR: magnitude over the scan's 99th percentile. CT: attenuation relative to water, air 0. Scans of nearly cubic
-        voxels come three times, cut in each direction.
+        MR: magnitude over the scan's 99th percentile. CT: Hounsfield units above the least, in thousands. Scans of
+        nearly cubic voxels come three times, cut in each direction.
     labels, subjects, scan_hashes, licences : tuple of str
         Of the scans.
     """
@@ -75,7 +76,7 @@ def load_training_volumes(
 
 
 def _cuts(scan: Volume) -> list[Tensor]:
-    values = np.abs(scan.array) if scan.modality == "MR" else (scan.array.real + 1000.0) / 1000.0
+    values = np.abs(scan.array) if scan.modality == "MR" else (scan.array.real - HU_FLOOR) / 1000.0
     level = float(np.percentile(values, 99)) if scan.modality == "MR" else 1.0
     volume = torch.from_numpy(np.clip(values / (level or 1.0), 0.0, None).astype(np.float16))
     x, y, z = scan.spacing

@@ -35,8 +35,6 @@ class ScanFitSettings:
     together, noisy_together : int
         Planes that share a trunk, at most: those to be learned as they are, and noisy ones. A trunk for one noisy plane
         learns its noise.
-    rounds : int
-        Of planes learned in alternation with data consistency, when a volume is sharpened without a denoiser.
     seed : int
         For the pixels of every step, and those that are held out.
     """
@@ -45,14 +43,13 @@ class ScanFitSettings:
     stopping: StoppingSettings = field(default_factory=lambda: StoppingSettings(0.05, patience=20, at_least=30))
     together: int = 1
     noisy_together: int = 4
-    rounds: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.together, self.noisy_together, self.rounds) < 1 or self.image_domain.passes == 0:
+        if min(self.together, self.noisy_together) < 1 or self.image_domain.passes == 0:
             raise ConfigError(
-                "A network for a scan wants together, noisy_together and rounds of 1 or more and image_domain.passes "
-                f"above 0; got {self.together}, {self.noisy_together}, {self.rounds}, {self.image_domain.passes}."
+                "A network for a scan wants together and noisy_together of 1 or more and image_domain.passes above 0; "
+                f"got {self.together}, {self.noisy_together}, {self.image_domain.passes}."
             )
 
 

@@ -1,8 +1,8 @@
 """Coordinate networks fitted to the planes of a fine volume of which a scan as it was acquired is a measurement.
 
-Networks learn the planes of a volume that another solver found. Without one they learn those of cubic splines, in
-alternation with data consistency (`medinr.solve.half_quadratic`, with networks in place of the denoiser). Either way
-the last step makes what the networks give at the fine voxels agree with the scan to within its noise.
+Networks learn the planes of a volume that another solver found. Without one they learn those of cubic splines between
+two data-consistency steps (`medinr.solve.half_quadratic`, with networks in place of the denoiser). Either way the last
+step makes what the networks give at the fine voxels agree with the scan to within its noise.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def sharpen_by_networks(
     length_scale : float
         Millimetres per unit of network coordinate (from the model's card).
     target : Volume, optional
-        On the grid: what networks learn (`medinr.solve.sharpen_scan`). By default cubic splines, and
-        networks alternate with data consistency.
+        On the grid: what networks learn (`medinr.solve.sharpen_scan`). By default cubic splines
+        that agree with the scan.
     thickness : float, optional
         Of the slices in mm, see `medinr.solve.sharpen_scan.thickness_of`.
     settings : ScanFitSettings, optional
     progress : callable, optional
-        Called with groups of planes done and how many there are, over all rounds.
+        Called with planes done and how many there are.
 
     Returns
     -------
@@ -106,16 +106,13 @@ def sharpen_by_networks(
     consistency = ExactConsistency(operator, scan / scale, sigma, sharpening.weight(sigma))
     # Planes that hold every axis with new voxels, where there are such.
     across = min(directions(grid.spacing, operator.measured), key=lambda axis: operator.measured[axis])
-    alone = target is None
-    rounds = settings.rounds if alone else 1
-    planes = _Planes(grid, across, trunk, length_scale, settings, alone, scan.is_complex(), rounds, progress)
+    planes = _Planes(grid, across, trunk, length_scale, settings, target is None, progress)
     image = _above(_splines(volume, grid) if target is None else target, zero) / scale
-    if alone:
-        levels = replace(sharpening, iterations=rounds + 1).levels(sigma)
-        for _image in half_quadratic_splitting(consistency, planes, levels, denoised=image):
-            image = _image
+    if target is None:
+        levels = replace(sharpening, iterations=2).levels(sigma)
+        *_, image = half_quadratic_splitting(consistency, planes, levels, denoised=image)
     else:
-        image = planes(image, 0.0, 0)
+        image = planes(image)
     image = consistency.agree(image) * scale
     if not image.is_complex() and float(scan.min()) >= 0:
         # Brightness and attenuation below nothing do not exist.
@@ -128,7 +125,7 @@ def sharpen_by_networks(
 
 
 class _Planes:
-    """Learns the planes of a volume, in place of a denoiser; networks go on from one round to the next."""
+    """Learns the planes of a volume ``(z, y, x)`` across an axis, in place of a denoiser."""
 
     def __init__(
         self,
@@ -138,37 +135,31 @@ class _Planes:
         length_scale: float,
         settings: ScanFitSettings,
         noisy: bool,
-        complex_values: bool,
-        rounds: int,
         progress: Progress | None,
     ) -> None:
-        sizes, spacing = list(grid.shape), list(grid.spacing[::-1])
-        count = sizes.pop(across)
-        spacing.pop(across)
-        together = settings.noisy_together if noisy else settings.together
-        self._across, self._groups = across, groups_of(count, together)
-        self._rounds, self._progress = rounds, progress
-        self._networks = [
-            PlaneNetwork(
-                trunk,
-                length_scale,
-                (sizes[0], sizes[1]),
-                (spacing[0], spacing[1]),
-                len(group),
-                settings,
-                complex_values,
-            )
-            for group in self._groups
-        ]
+        self._across, self._spacing = across, grid.spacing[::-1]
+        self._trunk, self._length_scale, self._settings = trunk, length_scale, settings
+        self._together = settings.noisy_together if noisy else settings.together
+        self._progress = progress
 
-    def __call__(self, volume: Tensor, _level: float, round_number: int) -> Tensor:
+    def __call__(self, volume: Tensor, _level: float = 0.0, _iteration: int = 0) -> Tensor:
         planes = volume.movedim(self._across, 0)
+        count, y, x = planes.shape
+        along_y, along_x = (size for axis, size in enumerate(self._spacing) if axis != self._across)
         learned = []
-        for done, (group, network) in enumerate(zip(self._groups, self._networks, strict=True), start=1):
+        for group in groups_of(count, self._together):
+            network = PlaneNetwork(
+                self._trunk,
+                self._length_scale,
+                (y, x),
+                (along_y, along_x),
+                len(group),
+                self._settings,
+                planes.is_complex(),
+            )
             learned.append(network.learn(planes[group.start : group.stop]))
             if self._progress is not None:
-                count = len(self._groups)
-                self._progress(round_number * count + done, self._rounds * count)
+                self._progress(group.stop, count)
         return torch.cat(learned).movedim(0, self._across)
 
 

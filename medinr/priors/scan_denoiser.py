@@ -165,8 +165,8 @@ class ScanDenoiser(nn.Module):
         h = torch.cat([inputs, self._coarse_features(inputs)], dim=1)
         for convolution in self.fine[:-1]:
             h = functional.relu(convolution(h))
-        residual: Tensor = self.fine[-1](h)
-        return (middle - residual)[:, 0]
+        denoised: Tensor = middle - self.fine[-1](h)
+        return denoised[:, 0]
 
     @torch.no_grad()
     def infer(self, slices: Tensor, noise: Tensor) -> Tensor:
@@ -185,7 +185,8 @@ class ScanDenoiser(nn.Module):
         for convolution in self.coarse[:-1]:
             h = functional.relu(convolution(h))
         features = self.coarse[-1](h)
-        return functional.interpolate(features, scale_factor=coarser, mode="bilinear")[..., :y, :x]
+        fine: Tensor = functional.interpolate(features, scale_factor=coarser, mode="bilinear")
+        return fine[..., :y, :x]
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:

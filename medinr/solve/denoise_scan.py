@@ -28,9 +28,6 @@ from medinr.workers import Workers
 #: Called with the slices done and how many there are.
 Progress = Callable[[int, int], None]
 
-#: Hounsfield units of air, 0 for a denoiser.
-AIR = -1000.0
-
 
 @torch.no_grad()
 def denoise_scan(
@@ -125,11 +122,11 @@ class _Slices:
         return before, number, after if after <= last else before
 
     def _slice(self, number: int) -> Tensor:
-        """On the grid that was acquired, brightness 0 for nothing."""
+        """On the grid that was acquired, as brightness that is not negative."""
         values = self.volume.array[number]
         if self.volume.unit == "HU":
             # Padding outside the field of view is no tissue.
-            values = np.clip(values, HU_FLOOR, None) - AIR
+            values = np.clip(values, HU_FLOOR, None) - HU_FLOOR
         if self.grid != values.shape:
             values = on_frequencies(values, self.grid)
         return torch.from_numpy(np.ascontiguousarray(values))

@@ -73,11 +73,11 @@ def test_the_denoiser_is_told_level_floor_and_correlation():
     np.testing.assert_allclose(maps[2], 3 * np.sqrt(15 / 81) * sigma_map[0], rtol=1e-6)
 
 
-def test_hounsfield_units_are_brightness_above_air_and_padding_does_not_count():
+def test_hounsfield_units_are_brightness_and_padding_is_the_darkest():
     values = levels(-1000, 0, -2000)
     watching = Watching(0.0)
     found = denoise_scan(scan(values, "CT", "HU"), ScanNoise("gaussian", 20.0), prior(watching), orientations=1)
-    assert sorted(float(slices[0, 1, 0, 0]) for slices, _ in watching.seen) == [-24.0, 0.0, 1000.0]
+    assert sorted(float(slices[0, 1, 0, 0]) for slices, _ in watching.seen) == [0.0, 24.0, 1024.0]
     np.testing.assert_array_equal(found, values)
 
 

@@ -81,7 +81,7 @@ def by_finer_network(
 def by_finer_network_alone(
     volume: Volume, grid: FinerGrid, noise: ScanNoise, model: Model, progress: Progress | None = None
 ) -> Sharpened:
-    """Fit coordinate networks through the slice profile, without a denoiser (`medinr.network.scan_sharpen`)."""
+    """Fit coordinate networks between steps of data consistency, no denoiser (`medinr.network.scan_sharpen`)."""
     return _by_networks(volume, grid, noise, model, None, progress)
 
 
