@@ -45,6 +45,9 @@ class ScanDenoiserSettings:
         Feature maps of the coarse image that the first layer at full resolution is given.
     coarser : int
         Pixels per coarse pixel along each axis.
+    shuffle : int
+        Pixels along each axis that become channels of one: 2 quarters the time of a layer, and doubles its view
+        (Zhang et al., FFDNet, 2018). It divides ``coarser``.
     """
 
     channels: int = 32
@@ -53,13 +56,14 @@ class ScanDenoiserSettings:
     coarse_layers: int = 6
     coarse_features: int = 8
     coarser: int = 4
+    shuffle: int = 1
 
     def __post_init__(self) -> None:
-        counts = (self.channels, self.coarse_channels, self.coarse_features, self.coarser)
-        if min(counts) < 1 or min(self.layers, self.coarse_layers) < 2:
+        counts = (self.channels, self.coarse_channels, self.coarse_features, self.coarser, self.shuffle)
+        if min(counts) < 1 or min(self.layers, self.coarse_layers) < 2 or self.coarser % self.shuffle:
             raise ConfigError(
-                "A scan denoiser wants two layers or more at each resolution, and channels, coarse_features and "
-                f"coarser of 1 or more; got {self}."
+                "A scan denoiser wants two layers or more at each resolution, channels, coarse_features, coarser and "
+                f"shuffle of 1 or more, and a shuffle that divides coarser; got {self}."
             )
 
 
@@ -78,9 +82,10 @@ class ScanDenoiser(nn.Module):
     def __init__(self, settings: ScanDenoiserSettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.settings = settings
-        given = SLICES + NOISE_MAPS
-        coarse = [given] + [settings.coarse_channels] * (settings.coarse_layers - 1) + [settings.coarse_features]
-        fine = [given + settings.coarse_features] + [settings.channels] * (settings.layers - 1) + [1]
+        parts, features = settings.shuffle**2, settings.coarse_features
+        given = SLICES * parts + NOISE_MAPS + features
+        coarse = [SLICES + NOISE_MAPS] + [settings.coarse_channels] * (settings.coarse_layers - 1) + [features]
+        fine = [given] + [settings.channels] * (settings.layers - 1) + [parts]
         self.coarse = nn.ModuleList(_convolution(before, after) for before, after in pairwise(coarse))
         self.fine = nn.ModuleList(_convolution(before, after) for before, after in pairwise(fine))
         for parameter in self.parameters():
@@ -105,13 +110,14 @@ class ScanDenoiser(nn.Module):
         Raises
         ------
         ConfigError
-            When channels or layers differ.
+            When channels or layers differ, or pixels are shuffled.
         """
         known = denoiser.settings
-        if (known.channels, known.layers) != (settings.channels, settings.layers):
+        if (known.channels, known.layers, 1) != (settings.channels, settings.layers, settings.shuffle):
             raise ConfigError(
-                f"A scan denoiser starts from the small one, which has {known.channels} channels and {known.layers} "
-                f"layers; its own are to be {settings.channels} and {settings.layers}. Make them equal."
+                f"A scan denoiser starts from the small one, which has {known.channels} channels, {known.layers} "
+                f"layers and a shuffle of 1; its own are to be {settings.channels}, {settings.layers} and "
+                f"{settings.shuffle}. Make them equal."
             )
         found = cls(settings, generator)
         with torch.no_grad():
@@ -157,15 +163,26 @@ class ScanDenoiser(nn.Module):
                 f"A scan denoiser wants {SLICES} slices and {NOISE_MAPS} maps of noise; got {slices.shape[1]} and "
                 f"{noise.shape[1]}."
             )
+        y, x = slices.shape[-2:]
+        coarser, shuffle = self.settings.coarser, self.settings.shuffle
         before, middle, after = slices.split(1, dim=1)
         sigma, floor, *left = noise.split(1, dim=1)
         # Differences, so that single images with white noise have zeros there.
-        parts = [middle, before - middle, after - middle, sigma, floor, *(one - sigma for one in left)]
-        inputs = torch.cat(parts, dim=1)
-        h = torch.cat([inputs, self._coarse_features(inputs)], dim=1)
+        images = torch.cat([middle, before - middle, after - middle], dim=1)
+        maps = torch.cat([sigma, floor, *(one - sigma for one in left)], dim=1)
+        if y % coarser or x % coarser:
+            beyond = (0, -x % coarser, 0, -y % coarser)
+            images, maps = (functional.pad(part, beyond, mode="replicate") for part in (images, maps))
+        features = functional.avg_pool2d(torch.cat([images, maps], dim=1), coarser)
+        for convolution in self.coarse[:-1]:
+            features = functional.relu(convolution(features))
+        features = self.coarse[-1](features)
+        features = functional.interpolate(features, scale_factor=coarser // shuffle, mode="bilinear")
+        h = torch.cat([functional.pixel_unshuffle(images, shuffle), functional.avg_pool2d(maps, shuffle), features], 1)
         for convolution in self.fine[:-1]:
             h = functional.relu(convolution(h))
-        denoised: Tensor = middle - self.fine[-1](h)
+        residual = functional.pixel_shuffle(self.fine[-1](h), shuffle)[..., :y, :x]
+        denoised: Tensor = middle - residual
         return denoised[:, 0]
 
     @torch.no_grad()
@@ -174,19 +191,6 @@ class ScanDenoiser(nn.Module):
         layout = torch.channels_last
         found: Tensor = self(slices.contiguous(memory_format=layout), noise.contiguous(memory_format=layout))
         return found
-
-    def _coarse_features(self, inputs: Tensor) -> Tensor:
-        """Feature maps of the image at the coarse resolution, interpolated to the fine one."""
-        y, x = inputs.shape[-2:]
-        coarser = self.settings.coarser
-        if y % coarser or x % coarser:
-            inputs = functional.pad(inputs, (0, -x % coarser, 0, -y % coarser), mode="replicate")
-        h = functional.avg_pool2d(inputs, coarser)
-        for convolution in self.coarse[:-1]:
-            h = functional.relu(convolution(h))
-        features = self.coarse[-1](h)
-        fine: Tensor = functional.interpolate(features, scale_factor=coarser, mode="bilinear")
-        return fine[..., :y, :x]
 
 
 def _convolution(before: int, after: int) -> nn.Conv2d:
