@@ -44,6 +44,10 @@ KEEPERS = {
     "matplotlib": ("medinr/figures/*.py", "medinr/report/paper_figures.py", "benchmarks/*.py"),
     "sigpy": ("medinr/baselines/*.py", "medinr/operators/adapters/*.py", "benchmarks/operator_libraries.py"),
     "deepinv": ("medinr/operators/adapters/*.py", "benchmarks/operator_libraries.py"),
+    "ants": ("medinr/baselines/acquired/*.py",),
+    "dipy": ("medinr/baselines/acquired/*.py",),
+    "bm3d": ("medinr/baselines/*.py", "medinr/baselines/acquired/*.py"),
+    "bm4d": ("medinr/baselines/*.py", "medinr/baselines/acquired/*.py"),
     "astra": ("benchmarks/operator_libraries.py",),
 }
 

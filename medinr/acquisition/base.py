@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medinr.acquisition.spoiled import Spoiled
 from medinr.errors import ConfigError
 from medinr.measurement import Measurement
 from medinr.operators import Gaussian, LinearOperator, NoiseModel, Rician, TransmissionPoisson
@@ -42,6 +43,8 @@ class Acquisition(ABC):
         What the direct image is called in tables, and what it is.
     groups : str
         What is held out together, in the plural.
+    tells_noise : bool
+        Whether a measurement says how noisy it is; else that is to be found from the data.
     Simulation : type
         Frozen dataclass: settings of a simulated measurement, with a ``seed``.
     """
@@ -53,6 +56,7 @@ class Acquisition(ABC):
     direct_words: ClassVar[str]
     groups: ClassVar[str] = "pixels"
     complex_image: ClassVar[bool] = False
+    tells_noise: ClassVar[bool] = True
     group_axis: int | None = None
     Simulation: ClassVar[type]
 
@@ -179,3 +183,14 @@ class Acquisition(ABC):
     def noise_facts(cls, images: Tensor, settings: Any) -> dict[str, Any]:
         """Noise level of a simulated measurement where it depends on the images."""
         return {}
+
+    @classmethod
+    def spoiled(cls, scan: Volume, level: float, settings: Any) -> Spoiled | None:
+        """Data and reference of a simulated measurement that does not tell its noise; None where it does.
+
+        Parameters
+        ----------
+        scan, level, settings
+            As for `draw`.
+        """
+        return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medinr.acquisition.ways import acquisition_class, acquisition_of
 from medinr.errors import UnitError
@@ -38,6 +39,20 @@ def simulate(task: str, scan: Volume, settings: Any = None, *, level: float | No
     UnitError
         When the scan's modality does not go with the task.
     """
+    return simulate_with_reference(task, scan, settings, level=level)[0]
+
+
+def simulate_with_reference(
+    task: str, scan: Volume, settings: Any = None, *, level: float | None = None
+) -> tuple[Measurement, NDArray[np.float32] | None]:
+    """Simulate as `simulate` does, and say what the best image is.
+
+    Returns
+    -------
+    Measurement
+    ndarray, shape (slices, y, x), or None
+        The image without noise; None where it is the scan itself.
+    """
     kind = acquisition_class(task)
     if scan.modality != kind.modality:
         raise UnitError(
@@ -62,6 +77,9 @@ def simulate(task: str, scan: Volume, settings: Any = None, *, level: float | No
         arrays=kind.arrays(scan, settings),
         provenance=scan.provenance,
     )
+    spoiled = kind.spoiled(scan, level, settings)
+    if spoiled is not None:
+        return Measurement(**{**vars(blank), "data": torch.from_numpy(spoiled.array)}), spoiled.reference
     found = acquisition_of(blank)
     if found.shares_operator:
         clean = found.operator()(images)
@@ -72,4 +90,4 @@ def simulate(task: str, scan: Volume, settings: Any = None, *, level: float | No
         data = clean
     else:
         data = found.noise.sample(clean, generator)
-    return Measurement(**{**vars(blank), "data": data})
+    return Measurement(**{**vars(blank), "data": data}), None

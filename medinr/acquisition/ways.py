@@ -31,7 +31,7 @@ def acquisitions() -> Mapping[str, type[Acquisition]]:
     Examples
     --------
     >>> list(acquisitions())
-    ['ct', 'denoise', 'kspace', 'superres']
+    ['acquired', 'acquired_ct', 'ct', 'denoise', 'kspace', 'superres']
     """
     _load_files()
     found: dict[str, type[Acquisition]] = {}

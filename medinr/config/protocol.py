@@ -44,7 +44,7 @@ class NamedTask:
 
     @property
     def kind(self) -> str:
-        """denoise, superres, kspace or ct."""
+        """denoise, superres, kspace, ct, acquired or acquired_ct."""
         return self.config.task
 
     @property
@@ -139,6 +139,22 @@ PROTOCOL |= {
         "kspace_mr_slices_8x": "kspace_mr_single_8x",
         "kspace_mr_multi_slices_8x": "kspace_mr_multi_8x",
     }.items()
+}
+
+
+def _acquired(words: str, base: str = "acquired", **settings: object) -> ProtocolTask:
+    """A task in which only the spoiled image file is given."""
+    words = f"denoising, {words}; only the image file of {2 * NEIGHBOURS + 1} slices is given, the middle one judged"
+    return replace(_simulation(base, words, "", **settings), neighbours=NEIGHBOURS)
+
+
+PROTOCOL |= {
+    "acquired_rician_5": _acquired("Rician noise of 5 %", noise_level=0.05),
+    "acquired_rician_10": _acquired("Rician noise of 10 %", noise_level=0.1),
+    "acquired_chi": _acquired("8 coils with noise of 5 %, root of the sum of squares", way="chi"),
+    "acquired_doubling": _acquired("Rician noise of 5 % that doubles across the image", way="doubling"),
+    "acquired_zero_filled": _acquired("Rician noise of 5 %, k-space zero-filled x1.5", way="zero-filled"),
+    "acquired_ct_40": _acquired("40 HU of noise as filtered backprojection leaves it", "acquired_ct", sigma=40.0),
 }
 
 

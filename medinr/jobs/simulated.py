@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medinr.acquisition.simulation import simulate
+from medinr.acquisition.simulation import simulate_with_reference
 from medinr.acquisition.ways import acquisition_class
 from medinr.config import ReconstructConfig
 from medinr.data.orient import standard_orientation
@@ -82,8 +82,9 @@ def measure_slices(
     peak = data_range(np.full((1, 1, 1), max(values.max(), -values.min())), whole.modality)
     level = float(np.percentile(values, 99, overwrite_input=True))
     images = np.abs(upright.array) if whole.modality == "MR" else upright.array.real
-    reference = Reference(chosen, images.astype(np.float32), peak)
-    measurement = simulate(config.task, upright, config.simulation, level=level)
+    measurement, without_noise = simulate_with_reference(config.task, upright, config.simulation, level=level)
+    # Where resolution is lost too, noise is not the only difference from the scan.
+    reference = Reference(chosen, images.astype(np.float32) if without_noise is None else without_noise, peak)
     if upright.affine[:3, 2] @ chosen.affine[:3, 2] < 0:
         numbers.reverse()
     return replace(measurement, parameters={**measurement.parameters, "slices": numbers}), reference

@@ -23,6 +23,9 @@ NOTES = {
     "CT": "CT measurements are simulated from reconstructed slices by the projector that reconstructs them.",
 }
 
+#: Caveat of image files of which nothing else is given.
+BLIND = "Noise was added to image files, and no method is told how much; the scans' own noise is in the references."
+
 #: Caveat of raw data.
 REAL = "The reference of raw data is the image of all of them, noise included: no method can be free of error."
 
@@ -100,8 +103,11 @@ def _task_facts(task: NamedTask) -> dict[str, Any]:
 
 def _notes(todo: Plan) -> list[str]:
     used = [todo.tasks[name] for name in dict.fromkeys(name for name, _ in todo.scans)]
-    kinds = {acquisition_class(task.kind).modality for task in used if not task.real}
+    simulated = [acquisition_class(task.kind) for task in used if not task.real]
+    kinds = {kind.modality for kind in simulated if kind.tells_noise}
     notes = [NOTES[modality] for modality in sorted(kinds, reverse=True)]
+    if not all(kind.tells_noise for kind in simulated):
+        notes.append(BLIND)
     if any(task.real for task in used):
         notes.append(REAL)
     models = sorted({t.config.model for t in todo.tasks.values() if t.config.model != RANDOM})

@@ -110,7 +110,8 @@ class Runner:
                 acquisition,
                 position,
                 problem,
-                task.config,
+                # Where the noise is to be found, no method sees how much was added.
+                task.config if acquisition.tells_noise else replace(task.config, simulation=None),
                 self._opener(case.modality),
                 self.folder / WORK / TRAINED,
                 score if self.curves else None,

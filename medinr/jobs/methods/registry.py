@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from medinr.acquisition.ways import acquisitions
-from medinr.baselines.block_matching import EXTRA
+from medinr.acquisition.ways import acquisition_class, acquisitions
 from medinr.config import ReconstructConfig
 from medinr.config.protocol import NamedTask
-from medinr.errors import ConfigError
+from medinr.errors import ConfigError, LibraryError
+from medinr.jobs.methods.acquired_rows import ACQUIRED_METHODS
 from medinr.jobs.methods.classical import (
     by_bm3d,
     by_bm4d,
@@ -25,7 +24,6 @@ from medinr.jobs.methods.classical import (
     by_tv,
     by_wavelet,
 )
-from medinr.jobs.methods.input import MethodInput, Outcome
 from medinr.jobs.methods.learned import (
     by_control,
     by_inr,
@@ -36,50 +34,9 @@ from medinr.jobs.methods.learned import (
     by_unet,
     settings_of,
 )
+from medinr.jobs.methods.method import Method
 from medinr.jobs.methods.trained_baselines import control_settings, unet_settings
 from medinr.models.model import RANDOM
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to reconstruct.
-
-    Attributes
-    ----------
-    words : str
-        What it is, for tables and reports.
-    run : callable
-        `MethodInput` to `Outcome`.
-    settings : callable
-        Of a task's configuration: everything but the measurement that its result depends on.
-    suits : callable
-        Whether it makes sense for a task.
-    slow : bool
-        Left out unless asked for by name.
-    trained : bool
-        Whether it uses the task's model, and so must not see its training subjects.
-    learns : bool
-        Whether it learns from the train split of ``baselines.training``, and so must not be judged on it.
-    needs : str
-        Optional library that it needs; without it the method is left out.
-    for_neighbours : bool
-        Whether it is for tasks that measure a slice's neighbours too.
-    """
-
-    words: str
-    run: Callable[[MethodInput], Outcome]
-    settings: Callable[[ReconstructConfig], dict[str, Any]]
-    suits: Callable[[ReconstructConfig], bool]
-    slow: bool = False
-    trained: bool = False
-    learns: bool = False
-    needs: str = ""
-    for_neighbours: bool = False
-
-    @property
-    def available(self) -> bool:
-        """Whether the optional library it needs is there."""
-        return not self.needs or importlib.util.find_spec(self.needs) is not None
 
 
 def _baseline(*names: str) -> Callable[[ReconstructConfig], dict[str, Any]]:
@@ -96,6 +53,10 @@ def _tgv(config: ReconstructConfig) -> dict[str, Any]:
 
 def _tasks(*tasks: str) -> Callable[[ReconstructConfig], bool]:
     return lambda config: config.task in tasks
+
+
+def _direct_is(name: str) -> Callable[[ReconstructConfig], bool]:
+    return lambda config: acquisition_class(config.task).direct_name == name
 
 
 def _denoises(strength: str) -> Callable[[ReconstructConfig], bool]:
@@ -134,8 +95,8 @@ def _controllable(kind: str, config: ReconstructConfig) -> bool:
 #: Names as in tables and files: letters, digits and hyphens.
 METHODS: dict[str, Method] = {
     **{
-        kind.direct_name: Method(kind.direct_words, by_direct, lambda _: {}, _tasks(task))
-        for task, kind in acquisitions().items()
+        kind.direct_name: Method(kind.direct_words, by_direct, lambda _: {}, _direct_is(kind.direct_name), blind=True)
+        for kind in acquisitions().values()
     },
     "NLM": Method(
         "non-local means (scikit-image)",
@@ -242,12 +203,15 @@ METHODS: dict[str, Method] = {
         slow=True,
         learns=True,
     ),
+    **ACQUIRED_METHODS,
     "medinr": Method(
-        "what medinr reconstruct does: plug-and-play, neighbouring slices jointly, auxiliary scans where they help",
+        "what medinr reconstruct does: plug-and-play, neighbouring slices jointly, auxiliary scans where they help; "
+        "of an image file alone, what medinr denoise does",
         by_medinr,
         _medinr,
         _has_model,
         trained=True,
+        blind=True,
     ),
 }
 
@@ -258,7 +222,9 @@ def find_method(name: str) -> tuple[str, Method]:
     Raises
     ------
     ConfigError
-        When there is none, or it needs a library that is not installed.
+        When there is none.
+    LibraryError
+        When it needs a library that is not installed.
     """
     by_case = {known.casefold(): known for known in METHODS}
     if name.casefold() not in by_case:
@@ -267,9 +233,9 @@ def find_method(name: str) -> tuple[str, Method]:
         raise ConfigError(f"There is no method {name!r}.{hint} Known: {', '.join(METHODS)}.")
     found = by_case[name.casefold()]
     if not METHODS[found].available:
-        raise ConfigError(
-            f"{found} needs the package {METHODS[found].needs}, which is not installed (free for non-commercial use "
-            f"only): pip install {EXTRA}."
+        raise LibraryError(
+            f"{found} needs the package {METHODS[found].needs}, which is not installed: pip install "
+            f"{METHODS[found].install}."
         )
     return found, METHODS[found]
 
@@ -280,7 +246,9 @@ def choose_methods(task: NamedTask, asked: Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     ConfigError
-        When a name is unknown, or the method needs a library that is not installed.
+        When a name is unknown.
+    LibraryError
+        When the method needs a library that is not installed.
     """
     by_case = {name.casefold(): name for name in METHODS}
     for name in sorted(asked):
@@ -302,4 +270,5 @@ def unavailable(task: NamedTask) -> tuple[str, ...]:
 
 
 def _suits(method: Method, task: NamedTask) -> bool:
-    return method.suits(task.config) and (task.neighbours > 0 or not method.for_neighbours)
+    told = method.blind or acquisition_class(task.kind).tells_noise
+    return told and method.suits(task.config) and (task.neighbours > 0 or not method.for_neighbours)

@@ -1,0 +1,53 @@
+"""Methods that are only for scans of which nothing but the file is given, by name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from medinr.acquisition.ways import acquisition_class
+from medinr.baselines.acquired import BASELINES, Baseline
+from medinr.config import ReconstructConfig
+from medinr.jobs.methods.acquired import by_scan_baseline, by_scan_network
+from medinr.jobs.methods.method import ACQUIRED, NON_COMMERCIAL, Method
+from medinr.models.model import RANDOM
+
+#: Ends their names: a baseline of the same name may be told the noise, and be of another library.
+BLIND = "-blind"
+
+_OF_AUTHORS = ("bm3d", "bm4d")
+
+
+def _acquired(config: ReconstructConfig) -> bool:
+    return not acquisition_class(config.task).tells_noise
+
+
+def _baseline(name: str, baseline: Baseline) -> Method:
+    return Method(
+        f"of the image file alone: {baseline.words}",
+        functools.partial(by_scan_baseline, name),
+        _settings(baseline),
+        _acquired,
+        needs=baseline.library,
+        install=NON_COMMERCIAL if baseline.library in _OF_AUTHORS else ACQUIRED,
+        blind=True,
+    )
+
+
+def _settings(baseline: Baseline) -> Callable[[ReconstructConfig], dict[str, object]]:
+    return lambda _: dict(baseline.chosen)
+
+
+ACQUIRED_METHODS: dict[str, Method] = {
+    **{name + BLIND: _baseline(name, baseline) for name, baseline in BASELINES.items() if not baseline.series},
+    "INR" + BLIND: Method(
+        "of the image file alone: a coordinate network learns what the denoiser makes of it "
+        "(medinr denoise --method inr)",
+        by_scan_network,
+        lambda config: {"model": config.model},
+        lambda config: _acquired(config) and config.model != RANDOM,
+        slow=True,
+        trained=True,
+        blind=True,
+    ),
+}
