@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.acquired_arguments import add_acquired
 from benchmarks.thick_arguments import add_thick
 from medinr.cli.memory import keep_freed_memory
-from medinr.cli.shared_options import parse_slices
+from medinr.cli.shared_options import parse_positive, parse_slices
 from medinr.cli.threads import parse_threads, use_threads, wait_briefly
 from medinr.errors import ConfigError, InputError
 
@@ -179,15 +179,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
-
-
 def _number(parser: argparse.ArgumentParser, name: str, default: int | None, words: str) -> None:
     words = words if default is None else f"{words} (default: %(default)s)"
-    parser.add_argument(name, type=_positive, default=default, metavar="N", help=words)
+    parser.add_argument(name, type=parse_positive, default=default, metavar="N", help=words)
 
 
 def _size(parser: argparse.ArgumentParser, default: int) -> None:

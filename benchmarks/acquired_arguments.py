@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from medinr.cli.shared_options import parse_positive
+
 Run = Callable[[argparse.Namespace, Callable[[str], None]], Table]
 
 #: Adds a benchmark: its name, what runs it, and a line of help.
@@ -18,14 +20,20 @@ def add_acquired(add: Add) -> None:
     """Add ``acquired-noise``, ``spine-repeats`` and ``ct-dose``."""
     noise = add("acquired-noise", _noise, "Spoiled MR scans denoised blindly, beside baselines.")
     noise.add_argument("--data", type=Path, nargs="+", required=True, metavar="SCAN", help="magnitude MR scans")
-    noise.add_argument("--slices", type=_count, default=8, metavar="N", help="of each scan (default: %(default)s)")
+    noise.add_argument(
+        "--slices", type=parse_positive, default=8, metavar="N", help="of each scan (default: %(default)s)"
+    )
     noise.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: %(default)s)")
     _shared(noise, "brain_mr")
 
     repeats = add("spine-repeats", _repeats, "One of several repeats denoised, against the mean of the others.")
     repeats.add_argument("--data", type=Path, required=True, metavar="FILE", help="4D NIfTI file of repeats")
     repeats.add_argument(
-        "--repeats", type=_count, default=5, metavar="N", help="repeats that are denoised (default: %(default)s)"
+        "--repeats",
+        type=parse_positive,
+        default=5,
+        metavar="N",
+        help="repeats that are denoised (default: %(default)s)",
     )
     _shared(repeats, "brain_mr")
 
@@ -46,12 +54,6 @@ def _shared(parser: argparse.ArgumentParser, model: str) -> None:
     parser.add_argument(
         "--oracle", action="store_true", help="also every setting of every baseline; takes hours with BM4D"
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 def _noise(options: argparse.Namespace, announce: Callable[[str], None]) -> Table:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 from scipy import ndimage
 
-from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates, found_noise
+from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates
 from medinr.errors import FileError
 from medinr.io.atomic import write_json
 from medinr.jobs.record import new_result, versions
 from medinr.metrics.observer import laguerre_gauss_channels, observe
+from medinr.noise.estimate import estimate_noise
 from medinr.volume import Volume
 
 Array = NDArray[np.floating]
@@ -178,7 +179,7 @@ def _denoised(images: NDArray[np.float32], method: Candidate) -> NDArray[np.floa
     found = []
     for image in images:
         scan = Volume(np.ascontiguousarray(image[None] - np.float32(WATER)), np.eye(4), "CT", "HU")
-        found.append(np.asarray(method.denoise(scan, found_noise(scan))[0], np.float64) + WATER)
+        found.append(np.asarray(method.denoise(scan, estimate_noise(scan))[0], np.float64) + WATER)
     return np.stack(found)
 
 

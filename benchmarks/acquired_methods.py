@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from medinr.baselines.acquired import BASELINES, Baseline
 from medinr.errors import ConfigError
 from medinr.models.checkpoint import load_model_for
-from medinr.noise.estimate import estimate_noise
 from medinr.noise.scan_noise import ScanNoise
 from medinr.solve.denoise_scan import denoise_scan
 from medinr.volume import Volume
@@ -70,11 +69,7 @@ def candidates(names: Sequence[str], oracle: bool, *, told: bool = False, debias
     """
     found: list[Candidate] = []
     for name, baseline in named_baselines(names, series=False).items():
-        settings = [dict(baseline.chosen)]
-        settings += [
-            dict(setting) for setting in baseline.settings if oracle and dict(setting) != dict(baseline.chosen)
-        ]
-        for number, setting in enumerate(settings):
+        for number, setting in enumerate(settings_of(baseline, oracle)):
             denoise = _by(baseline, setting, told, debias)
             found.append(Candidate(name, words(setting), denoise, number == 0, baseline.unbiased or debias))
     return found
@@ -87,6 +82,12 @@ def named_baselines(names: Sequence[str], *, series: bool) -> Mapping[str, Basel
     if unknown:
         raise ConfigError(f"There is no baseline {unknown[0]!r}. Known: {', '.join(BASELINES)}.")
     return {name: baseline for name, baseline in kind.items() if (name in names if names else baseline.available)}
+
+
+def settings_of(baseline: Baseline, oracle: bool) -> list[dict[str, object]]:
+    """The chosen setting of a baseline, and after it every other one where the best is wanted."""
+    chosen = dict(baseline.chosen)
+    return [chosen, *(dict(setting) for setting in baseline.settings if oracle and dict(setting) != chosen)]
 
 
 def words(setting: Mapping[str, object]) -> str:
@@ -109,8 +110,3 @@ def by_medinr(model: str, modality: str, announce: Announce) -> Denoise | None:
         return np.asarray(denoise_scan(scan, noise, prior), np.float32)
 
     return denoise
-
-
-def found_noise(scan: Volume) -> ScanNoise:
-    """Noise as medinr finds it in the scan alone."""
-    return estimate_noise(scan)

@@ -18,12 +18,13 @@ from rich.table import Table
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates, found_noise
+from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates
 from medinr.acquisition.spoiled import WAYS, Spoiled
 from medinr.errors import ConfigError
 from medinr.io.atomic import write_json
 from medinr.io.scan import read_scan
 from medinr.jobs.record import new_result, versions
+from medinr.noise.estimate import estimate_noise
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
@@ -106,7 +107,7 @@ def benchmark_acquired_noise(
         for way, fraction in CONDITIONS:
             spoiled = WAYS[way](slab.scan.array.real, fraction * slab.level, np.random.default_rng(seed))
             noisy = slab.scan.with_array(spoiled.array)
-            found = found_noise(noisy)
+            found = estimate_noise(noisy)
             told = ScanNoise(spoiled.kind, spoiled.sigma, spoiled.coils, spoiled.sigma_map)
             about = {"scan": slab.name, "way": way, "level": fraction, "estimate": found.sigma / spoiled.sigma}
             methods = [(Candidate("noisy", "", lambda volume, _: volume.array.real), found)]

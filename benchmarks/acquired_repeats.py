@@ -22,14 +22,15 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates, found_noise, named_baselines, words
+from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates, named_baselines, settings_of, words
 from medinr.errors import ShapeError
 from medinr.io.atomic import write_json
 from medinr.io.scan import read_volumes
 from medinr.jobs.record import new_result, versions
 from medinr.metrics.repeats import drift, error_against_others, without_drift
+from medinr.noise.estimate import estimate_noise
 from medinr.noise.scan_noise import ScanNoise
-from medinr.operators import NonCentralChi, Rician
+from medinr.noise.signal_bias import magnitude_model
 from medinr.volume import Volume
 
 Array = NDArray[np.float32]
@@ -110,7 +111,7 @@ def _single(
     rows: list[dict[str, Any]] = []
     for number in numbers:
         scan = volumes[number].with_array(repeats[number])
-        found, others = found_noise(scan), np.delete(steady, number, axis=0)
+        found, others = estimate_noise(scan), np.delete(steady, number, axis=0)
         announce(f"repeat {number}: {found.kind} sigma {found.sigma:.1f}, {found.how}")
         for method in methods:
             begun = time.process_time()
@@ -131,7 +132,7 @@ def _series(
     gains, steady = drift(repeats), without_drift(repeats)
     given = list(range(0, len(repeats), 2))
     others, series = np.delete(steady, given, axis=0), repeats[given]
-    found = found_noise(volumes[given[0]].with_array(repeats[given[0]]))
+    found = estimate_noise(volumes[given[0]].with_array(repeats[given[0]]))
     rows: list[dict[str, Any]] = []
 
     def add(method: str, setting: str, chosen: bool, denoise: Callable[[], NDArray[np.floating]]) -> None:
@@ -150,11 +151,7 @@ def _series(
     add("mean", "", True, lambda: mean[None] * gains[given][:, None, None, None])
     for name, baseline in named_baselines(baselines, series=True).items():
         announce(f"{name} on {len(given)} repeats")
-        settings = [dict(baseline.chosen)]
-        settings += [
-            dict(setting) for setting in baseline.settings if oracle and dict(setting) != dict(baseline.chosen)
-        ]
-        for place, setting in enumerate(settings):
+        for place, setting in enumerate(settings_of(baseline, oracle)):
             denoise = functools.partial(baseline.denoise, series, found, setting, debias=False)
             add(name, words(setting), place == 0, denoise)
     return rows
@@ -189,8 +186,8 @@ def with_bias(signal: NDArray[np.floating], noise: ScanNoise) -> NDArray[np.floa
     if noise.kind == "gaussian" or noise.sigma == 0:
         return signal.astype(np.float64)
     sigma = noise.sigma if noise.sigma_map is None else np.maximum(noise.sigma_map, 1e-6 * noise.sigma)
-    model = Rician(1.0) if noise.coils == 1 else NonCentralChi(1.0, noise.coils)
-    return model.mean(torch.from_numpy(np.asarray(signal / sigma, np.float64))).numpy() * sigma
+    relative = torch.from_numpy(np.asarray(signal / sigma, np.float64))
+    return magnitude_model(noise.coils).mean(relative).numpy() * sigma
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""Physical units: Hounsfield units, attenuation, angles. Lengths are millimetres everywhere."""
+"""Physical units: Hounsfield units, attenuation, angles, noise of magnitudes. Lengths are millimetres everywhere."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ HU_VACUUM = -1000.0
 SIGMA_PER_FWHM = 1.0 / (2.0 * math.sqrt(2.0 * math.log(2.0)))
 
 _Number = TypeVar("_Number", float, NDArray[np.float32], NDArray[np.float64])
+
+
+def noise_floor(coils: int) -> float:
+    """Expected root sum of squares of coils without signal, over the sigma of one; 0 for no coils, Gaussian noise.
+
+    ``sqrt(2) Gamma(n + 1/2) / Gamma(n)`` (Constantinides et al. 1997).
+
+    Examples
+    --------
+    >>> round(noise_floor(1), 4)
+    1.2533
+    """
+    return 0.0 if coils == 0 else math.sqrt(2.0) * math.exp(math.lgamma(coils + 0.5) - math.lgamma(coils))
 
 
 def attenuation_from_hu(hu: _Number) -> _Number:

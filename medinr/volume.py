@@ -18,6 +18,9 @@ UNITS = ("a.u.", "HU", "1/mm")
 #: Parts of the complex MR signal; empty when unknown.
 COMPONENTS = ("", "magnitude", "phase", "real", "imaginary", "complex")
 
+#: Those whose absolute value is no picture of the tissue.
+WITHOUT_MAGNITUDE = ("phase", "imaginary")
+
 Affine = NDArray[np.float64]
 Array = NDArray[np.float32] | NDArray[np.complex64]
 

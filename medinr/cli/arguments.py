@@ -22,6 +22,7 @@ from medinr.cli.shared_options import (
     add_sidecar,
     add_slices,
     add_task,
+    parse_positive,
 )
 from medinr.cli.threads import parse_threads
 
@@ -39,12 +40,6 @@ COMPUTING = (
     *("denoise", "superres", "pretrain", "reconstruct", "reconstruct-simulated", "simulate", "evaluate"),
     *("models choose", "demo"),
 )
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 def _millimetres(text: str) -> float:
@@ -157,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="your own model instead of the tasks', for tasks of its modality (repeatable)",
     )
     evaluate.add_argument(
-        "--workers", type=_positive, default=1, metavar="N", help="processes that share the threads (default: 1)"
+        "--workers", type=parse_positive, default=1, metavar="N", help="processes that share the threads (default: 1)"
     )
     evaluate.add_argument(
         "--require",
@@ -175,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--title", default="Evaluation", help="heading of the page (default: %(default)s)")
     report.add_argument(
         "--megabytes",
-        type=_positive,
+        type=parse_positive,
         default=13,
         metavar="MB",
         help="for the pictures; more keeps more grey levels and slices (default: %(default)s)",

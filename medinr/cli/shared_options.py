@@ -55,6 +55,13 @@ def add_slices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slices", type=parse_slices, help="10 or 10,12,14 or 10:20:2, counted from 0; default: all")
 
 
+def parse_positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
 def parse_slices(text: str) -> tuple[int, ...]:
     """Read ``10``, ``10,12,14`` or ``10:20:2`` (end excluded) as slice numbers.
 

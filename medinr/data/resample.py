@@ -16,6 +16,9 @@ from medinr.io.padding import HU_FLOOR
 from medinr.units import SIGMA_PER_FWHM
 from medinr.volume import Affine, Volume
 
+#: Voxels by which `continued_onto` continues a scan before it is interpolated.
+_CONTINUED = 2
+
 #: Rounding of positions, in voxels.
 _ROUNDING = 1e-6
 
@@ -88,6 +91,29 @@ def onto_scan(volume: Volume, other: Volume) -> Volume:
     if (inside.max(axis=1) < -0.5).any() or (inside.min(axis=1) > sizes[:, 0] - 0.5).any():
         raise GeometryError("The two scans do not overlap: their positions are of different patients or visits.")
     return result
+
+
+def continued_onto(volume: Volume, affine: Affine, shape: tuple[int, int, int]) -> Volume:
+    """Bring a scan to a grid by cubic splines, continued beyond its outermost voxels by the nearest.
+
+    Parameters
+    ----------
+    volume : Volume
+    affine : ndarray, shape (4, 4)
+        Of the grid.
+    shape : tuple of int
+        Of the grid, (z, y, x). It may extend a little further than the scan, where values mean nothing.
+
+    Returns
+    -------
+    Volume
+        See `onto_scan`.
+    """
+    moved = volume.affine.copy()
+    moved[:3, 3] -= volume.affine[:3, :3].sum(axis=1) * _CONTINUED
+    padded: Any = np.pad(volume.array, _CONTINUED, mode="edge")
+    grid = replace(volume, array=np.broadcast_to(np.float32(0), shape), affine=affine)
+    return onto_scan(replace(volume, array=padded, affine=moved, provenance=volume.provenance.cut_anew()), grid)
 
 
 def _onto(volume: Volume, affine: Affine, shape: tuple[int, int, int]) -> Volume:

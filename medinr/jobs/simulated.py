@@ -15,7 +15,7 @@ from medinr.errors import GeometryError, UnitError
 from medinr.jobs.reference import Reference
 from medinr.measurement import Measurement
 from medinr.metrics.image_quality import data_range
-from medinr.volume import Volume
+from medinr.volume import WITHOUT_MAGNITUDE, Volume
 
 if TYPE_CHECKING:
     from medinr.io.manifest import ManifestRow
@@ -25,9 +25,6 @@ SIMULATED = (
     "Simulated: the measurement that is reconstructed was simulated from a scan. The scan itself is the reference, not "
     "what is treated."
 )
-
-#: Parts of the signal whose absolute value is no picture of the tissue.
-_WITHOUT_MAGNITUDE = ("phase", "imaginary")
 
 
 def measured_slices(whole: Volume, config: ReconstructConfig, name: str) -> Volume:
@@ -65,7 +62,7 @@ def measure_slices(
     """
     component = whole.provenance.facts.component
     # A complex scan has a magnitude, whatever was said of one of the files that it is made of.
-    if component in _WITHOUT_MAGNITUDE and not np.iscomplexobj(whole.array):
+    if component in WITHOUT_MAGNITUDE and not np.iscomplexobj(whole.array):
         raise UnitError(
             f"{name}: this is the {component} of an MR scan; a measurement is simulated from its magnitude. "
             "Give the magnitude image."

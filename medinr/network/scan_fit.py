@@ -19,7 +19,7 @@ from medinr.network.coordinates import plane_spacing
 from medinr.network.scan_planes import PlaneNetwork, Progress, ScanFitSettings, groups_of
 from medinr.network.trunk import Trunk
 from medinr.noise.scan_noise import ScanNoise
-from medinr.operators import NonCentralChi, Rician
+from medinr.noise.signal_bias import magnitude_model
 from medinr.solve.acquired_grid import acquired_shape, on_frequencies
 from medinr.units import HU_VACUUM
 from medinr.volume import Array, Volume
@@ -122,9 +122,8 @@ def _without_bias(learned: Tensor, sigma: Tensor, noise: ScanNoise) -> Tensor:
     """Signal whose expected magnitude is what was learned (Koay & Basser 2006)."""
     if noise.kind == "gaussian":
         return learned
-    model = Rician(1.0) if noise.coils == 1 else NonCentralChi(1.0, noise.coils)
     floor = torch.finfo(sigma.dtype).tiny
-    return model.debias(learned / sigma.clamp_min(floor)) * sigma
+    return magnitude_model(noise.coils).debias(learned / sigma.clamp_min(floor)) * sigma
 
 
 def _share(progress: Progress, group: range, count: int) -> Progress:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from medinr.errors import IntensityError
 from medinr.noise.local_spectrum import LocalSpectrum, local_spectrum
 from medinr.noise.patches import FEWEST_PATCHES, Patches
-from medinr.noise.signal_bias import floor, variance_ratio
+from medinr.noise.signal_bias import variance_ratio
 from medinr.noise.variation import at_places, relative_levels, smooth_surface, varies
+from medinr.units import noise_floor
 
 #: Patches of the object: mean above this multiple of the mean of air.
 ABOVE_FLOOR = 1.3
@@ -102,7 +103,7 @@ def _inside(
         return np.ones(len(relative), bool), np.asarray(1.0 / np.square(relative), dtype=np.float32)
     local = np.maximum(sigma * relative, np.float32(1e-12 * bright))
     over = patches.means / local
-    inside = (over > ABOVE_FLOOR * floor(coils)) & (patches.means > _OBJECT_SHARE * bright)
+    inside = (over > ABOVE_FLOOR * noise_floor(coils)) & (patches.means > _OBJECT_SHARE * bright)
     if inside.sum() < FEWEST_PATCHES:
         raise IntensityError(
             f"Nothing stands out of the noise: its sigma would be about {sigma:.4g}, and the bright end of the scan is "

@@ -18,7 +18,8 @@ from medinr.noise.correlation import INDEPENDENT, measured_autocorrelation, neig
 from medinr.noise.estimate import known_kind
 from medinr.noise.object_noise import ABOVE_FLOOR
 from medinr.noise.scan_noise import ScanNoise
-from medinr.noise.signal_bias import floor, variance_ratio
+from medinr.noise.signal_bias import variance_ratio
+from medinr.units import noise_floor
 from medinr.volume import Volume
 
 #: Percentiles of the signal between which a scan's sigma is the median over voxels.
@@ -93,7 +94,7 @@ def noise_of_repeats(volumes: Sequence[Volume], *, kind: str | None = None, coil
         sigma = float(np.sqrt(np.median(variance[inside]) / median_share))
         for _ in range(_ROUNDS):
             local = np.sqrt(variance / variance_ratio((level / sigma).astype(np.float32), count) / median_share)
-            above = inside & (level > ABOVE_FLOOR * floor(count) * sigma)
+            above = inside & (level > ABOVE_FLOOR * noise_floor(count) * sigma)
             if above.sum() >= _LEAST_SHARE * inside.sum():
                 inside = above
             sigma = float(np.median(local[inside]))

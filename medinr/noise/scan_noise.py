@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medinr.errors import ConfigError, ShapeError
+from medinr.units import noise_floor
 
 #: Distributions of the noise of scans.
 KINDS = ("gaussian", "rician", "chi")
@@ -72,9 +73,7 @@ class ScanNoise:
     @property
     def floor(self) -> float:
         """Expected magnitude without signal over sigma: 0 for Gaussian noise, 1.25 for Rician, more for more coils."""
-        if self.kind == "gaussian":
-            return 0.0
-        return math.sqrt(2.0) * math.exp(math.lgamma(self.coils + 0.5) - math.lgamma(self.coils))
+        return noise_floor(0 if self.kind == "gaussian" else self.coils)
 
     def left_by_mean(self, width: int) -> float:
         """Standard deviation that the mean over ``width`` x ``width`` pixels leaves, relative to sigma.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medinr.operators.noise.magnitude import NonCentralChi
+from medinr.operators.noise.magnitude import NonCentralChi, Rician
 
 #: Signal over sigma up to which the correction is tabulated; above, it is below 0.1 %.
 _REACH = 40.0
@@ -33,9 +33,9 @@ def variance_ratio(mean: NDArray[np.float32], coils: int) -> NDArray[np.float32]
     return np.interp(mean, means, ratios).astype(np.float32)
 
 
-def floor(coils: int) -> float:
-    """Mean magnitude without signal over sigma: 1.25 for one coil."""
-    return NonCentralChi(1.0, coils).floor
+def magnitude_model(coils: int) -> Rician | NonCentralChi:
+    """Noise of magnitudes whose sigma is 1."""
+    return Rician(1.0) if coils == 1 else NonCentralChi(1.0, coils)
 
 
 @lru_cache(maxsize=16)

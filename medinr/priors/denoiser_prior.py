@@ -140,21 +140,26 @@ class DenoiserPrior:
         auxiliary_channels: Tensor | None = None,
     ) -> Tensor:
         """Denoise real images ``(n, y, x)``, with auxiliary channels ``(n, c, y, x)``, in one orientation."""
-        quarters, flipped = orientation % 4, orientation // 4 % 2 == 1
-
-        def reoriented(maps: Tensor) -> Tensor:
-            maps = torch.rot90(maps, quarters, (-2, -1))
-            return (maps.flip(-1) if flipped else maps).contiguous()
-
         levels = torch.full((len(images),), level, dtype=images.dtype)
         clean = denoiser.infer(
-            reoriented(images),
+            oriented(images, orientation),
             levels,
             self.precision,
-            None if auxiliary_channels is None else reoriented(auxiliary_channels),
+            None if auxiliary_channels is None else oriented(auxiliary_channels, orientation),
         )
-        clean = clean.flip(2) if flipped else clean
-        return torch.rot90(clean, -quarters, (1, 2))
+        return oriented_back(clean, orientation)
+
+
+def oriented(maps: Tensor, orientation: int) -> Tensor:
+    """Rotate and flip the grid of maps ``(..., y, x)``: one of the `ORIENTATIONS`."""
+    maps = torch.rot90(maps, orientation % 4, (-2, -1))
+    return (maps.flip(-1) if orientation // 4 % 2 else maps).contiguous()
+
+
+def oriented_back(maps: Tensor, orientation: int) -> Tensor:
+    """Undo `oriented`."""
+    maps = maps.flip(-1) if orientation // 4 % 2 else maps
+    return torch.rot90(maps, -(orientation % 4), (-2, -1))
 
 
 def _without_smooth_phase(image: Tensor, denoise: Callable[[Tensor], Tensor]) -> Tensor:

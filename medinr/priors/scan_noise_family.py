@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medinr.priors.scan_denoiser import SLICES, WIDTHS
-from medinr.units import SIGMA_PER_FWHM
+from medinr.units import SIGMA_PER_FWHM, noise_floor
 
 #: Half the size of a kernel that noise is correlated by, in pixels.
 REACH = 4
@@ -106,17 +106,6 @@ def draw_noise(
     left = [width * _left_by_mean(kernels, width) for width in WIDTHS]
     maps = torch.cat([sigma * _views(factor) for factor in (torch.ones(count), floors, *left)], dim=1)
     return NoisySlices(noisy, maps)
-
-
-def noise_floor(coils: int) -> float:
-    """Expected root sum of squares of coils without signal over their sigma; 0 for no coils, which is Gaussian noise.
-
-    Examples
-    --------
-    >>> round(noise_floor(1), 4)
-    1.2533
-    """
-    return 0.0 if coils == 0 else math.sqrt(2.0) * math.exp(math.lgamma(coils + 0.5) - math.lgamma(coils))
 
 
 def _views(values: Tensor) -> Tensor:

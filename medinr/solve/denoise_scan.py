@@ -18,7 +18,7 @@ from torch import Tensor
 from medinr.errors import ConfigError
 from medinr.io.padding import HU_FLOOR
 from medinr.noise.scan_noise import ScanNoise
-from medinr.priors.denoiser_prior import ORIENTATIONS, DenoiserPrior, smooth_phasor
+from medinr.priors.denoiser_prior import ORIENTATIONS, DenoiserPrior, oriented, oriented_back, smooth_phasor
 from medinr.priors.scan_denoiser import ScanDenoiser
 from medinr.solve.acquired_grid import acquired_shape, on_frequencies
 from medinr.solve.noise_maps import noise_maps
@@ -140,11 +140,8 @@ class _Slices:
         """Mean of a real slice denoised in several orientations."""
         total = torch.zeros_like(slices[1])
         for orientation in range(self.orientations):
-            quarters, flipped = orientation % 4, orientation // 4 % 2 == 1
-            turned = [torch.rot90(part, quarters, (-2, -1)) for part in (slices, maps)]
-            turned = [part.flip(-1) if flipped else part for part in turned]
-            clean = denoiser.infer(*(part.unsqueeze(0) for part in turned))[0]
-            total += torch.rot90(clean.flip(-1) if flipped else clean, -quarters, (-2, -1))
+            given = (oriented(part, orientation).unsqueeze(0) for part in (slices, maps))
+            total += oriented_back(denoiser.infer(*given)[0], orientation)
         return total / self.orientations
 
 

@@ -95,8 +95,7 @@ class PlugAndPlaySettings:
     def levels(self, pixel_noise: float) -> list[float]:
         """Noise level of each iteration."""
         end = min(self.sigma_end_factor * pixel_noise, self.sigma_start)
-        ratio = (end / self.sigma_start) ** (1 / max(1, self.iterations - 1))
-        return [self.sigma_start * ratio**k for k in range(self.iterations)]
+        return falling_levels(self.sigma_start, end, self.iterations)
 
     def convolves_in_bfloat16(self, device: torch.device) -> bool:
         """Whether the denoiser's convolutions are bfloat16 on a device."""
@@ -124,6 +123,12 @@ class PlugAndPlaySettings:
             for part, at in parts
         ]
         return SubsetConsistency(whole, steps, max(0, self.iterations - self.full_iterations))
+
+
+def falling_levels(start: float, end: float, iterations: int) -> list[float]:
+    """Noise level of each iteration, from the first to the last by equal ratios."""
+    ratio = (end / start) ** (1 / max(1, iterations - 1))
+    return [start * ratio**k for k in range(iterations)]
 
 
 def half_quadratic_splitting(

@@ -11,7 +11,6 @@ the signal is five times the noise or more, and constant in air. Noise that vari
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,91 +21,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
-from medinr.errors import ConfigError, GeometryError, IntensityError, ShapeError
-from medinr.io.padding import HU_FLOOR
 from medinr.noise.scan_noise import ScanNoise
-from medinr.operators import ScanSampling
 from medinr.precision import has_fast_bfloat16
 from medinr.priors.denoiser_prior import DenoiserPrior
 from medinr.solve.half_quadratic import half_quadratic_splitting
-from medinr.solve.sharpen_consistency import ExactConsistency, root_mean_square
-from medinr.solve.sharpen_grid import SAME_SPACING, TargetGrid, slice_axis
+from medinr.solve.sharpen_grid import TargetGrid
+from medinr.solve.sharpen_measurement import ScanMeasurement
 from medinr.solve.sharpen_planes import AlternatingPlanes, directions
-from medinr.units import HU_VACUUM
+from medinr.solve.sharpen_settings import SharpenSettings
 from medinr.volume import Volume
-
-#: Thickness of slices, as a share of their distance, below which a header or option is taken as wrong, and above.
-THINNEST, THICKEST = 0.1, 10.0
-
-#: Noise over the 99th percentile of a scan between which the weight of the denoised image grows.
-MODERATE, NOISY = 0.03, 0.05
 
 #: Called with iterations done and how many there are.
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class SharpenSettings:
-    """How a scan is sharpened; measured in decision 0018.
-
-    Attributes
-    ----------
-    iterations : int
-        Of half-quadratic splitting; each evaluates the denoiser once on every plane of one direction.
-    sigma_start : float
-        Noise level of the first iteration, for images scaled to about 0 to 1.
-    sigma_end_factor : float
-        Noise level of the last iteration, in units of the scan's noise.
-    regularisation_weight, noisy_weight : float
-        Weight of the denoised image, for scans with noise of up to `MODERATE` of the 99th percentile and of `NOISY` and
-        more; linear in between. Estimates below `MODERATE` are partly fine structure, which the first weight keeps.
-    least_tolerance : float
-        Least noise that is assumed, as a share of the scan's 99th percentile: header, slice profile and interpolation
-        within a voxel are not known better.
-    profile : {"gaussian", "rect"}
-        Of slices and of pixels.
-    profile_width : float
-        Its full width at half maximum, as a share of thickness or pixel. A Gaussian of 0.85 has a spread between those
-        of a Gaussian and of a rectangle of full width: assumed too wide a profile sharpens too much and costs more
-        than one assumed too narrow.
-    precision : {"auto", "float32"}
-        Of the denoiser's convolutions. ``"auto"``: bfloat16 where the processor is fast at it.
-    """
-
-    iterations: int = 40
-    sigma_start: float = 0.2
-    sigma_end_factor: float = 1.6
-    regularisation_weight: float = 0.2
-    noisy_weight: float = 1.0
-    least_tolerance: float = 0.005
-    profile: str = "gaussian"
-    profile_width: float = 0.85
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        weights = ("regularisation_weight", "noisy_weight")
-        names = ("sigma_start", "sigma_end_factor", *weights, "least_tolerance", "profile_width")
-        wrong = [f"{name} {getattr(self, name)}" for name in names if not getattr(self, name) > 0]
-        if self.iterations < 1 or wrong:
-            raise ConfigError(
-                f"Sharpening wants iterations of 1 or more and {', '.join(names)} above 0; got iterations "
-                f"{self.iterations}{''.join(', ' + text for text in wrong)}."
-            )
-        if self.profile not in ("gaussian", "rect") or self.precision not in ("auto", "float32"):
-            raise ConfigError(
-                "Sharpening wants the profile gaussian or rect and the precision auto or float32; got "
-                f"{self.profile!r}, {self.precision!r}."
-            )
-
-    def weight(self, sigma: float) -> float:
-        """Weight of the denoised image, for noise in solver units."""
-        return float(np.interp(sigma, (MODERATE, NOISY), (self.regularisation_weight, self.noisy_weight)))
-
-    def levels(self, sigma: float) -> list[float]:
-        """Noise level of each iteration, from that of the scan; both in solver units."""
-        end = min(self.sigma_end_factor * sigma, self.sigma_start)
-        ratio = (end / self.sigma_start) ** (1 / max(1, self.iterations - 1))
-        return [self.sigma_start * ratio**k for k in range(self.iterations)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,101 +109,28 @@ def sharpen_scan(
         When the scan has values that are not finite, or is the same everywhere.
     """
     settings = SharpenSettings() if settings is None else settings
-    volume.require_finite()
-    axis = slice_axis(volume)
-    width = thickness_of(volume, axis, thickness)
-    operator = _operator(volume, grid, axis, width, settings)
-    scan, zero = _measurement(volume)
-    scale = _scale(scan)
-    tolerance = max(noise.sigma, settings.least_tolerance * scale)
-    sigma = tolerance / scale
-    consistency = ExactConsistency(operator, scan / scale, sigma, settings.weight(sigma))
+    measurement = ScanMeasurement.of(volume, grid, noise, thickness, settings)
+    consistency = measurement.consistency(settings)
     if settings.precision == "auto" and has_fast_bfloat16(torch.device("cpu")):
         prior = prior.in_precision(torch.bfloat16)
-    planes = AlternatingPlanes(prior, directions(grid.spacing, operator.measured))
-    levels = settings.levels(sigma)
-    start = _interpolated(volume, grid, scan) / scale
+    planes = AlternatingPlanes(prior, directions(grid.spacing, measurement.operator.measured))
+    levels = settings.levels(measurement.sigma)
+    start = _interpolated(volume, grid, measurement.scan) / measurement.scale
     for done, _image in enumerate(half_quadratic_splitting(consistency, planes, levels, denoised=start), start=1):
         image = _image
         if progress is not None:
             progress(done, len(levels))
-    image = consistency.agree(image) * scale
-    if not image.is_complex() and float(scan.min()) >= 0:
-        # Brightness and attenuation below nothing do not exist.
-        image = image.clamp_min_(0)
-    reproduced = operator(image)
+    image = measurement.in_agreement(image, consistency)
+    reproduced = measurement.operator(image)
     return SharpenedScan(
-        _on_grid(volume, grid, (image + zero).numpy()),
-        (reproduced + zero).numpy(),
-        root_mean_square(reproduced - scan) / tolerance,
-        tolerance,
-        width,
-        axis,
+        _on_grid(volume, grid, (image + measurement.zero).numpy()),
+        (reproduced + measurement.zero).numpy(),
+        measurement.residual(reproduced),
+        measurement.tolerance,
+        measurement.thickness,
+        measurement.slice_axis,
         planes.directions,
     )
-
-
-def thickness_of(volume: Volume, axis: int, told: float | None = None) -> float:
-    """Thickness of a scan's slices in mm: as told, else from the header, else the distance of the slices.
-
-    Parameters
-    ----------
-    volume : Volume
-    axis : int
-        Of (x, y, z), along which slices follow each other. The header's thickness is that of slices along z.
-    told : float, optional
-
-    Raises
-    ------
-    GeometryError
-        When it is less than a tenth of the distance of the slices, or more than ten times that.
-    """
-    distance = volume.spacing[axis]
-    header = volume.provenance.facts.thickness if axis == 2 else None
-    found, source = (told, "was given") if told is not None else (header, "is in the header")
-    if found is None or (told is None and found == 0):
-        return distance
-    if not (math.isfinite(found) and THINNEST * distance <= found <= THICKEST * distance):
-        raise GeometryError(
-            f"A slice thickness of {found:g} mm {source}, and the slices are {distance:g} mm apart: it should be "
-            f"between {THINNEST * distance:.3g} and {THICKEST * distance:.3g} mm. Give the right one: "
-            "--slice-thickness MM"
-        )
-    return float(found)
-
-
-def _operator(volume: Volume, grid: TargetGrid, axis: int, width: float, settings: SharpenSettings) -> ScanSampling:
-    widths: list[float | None] = [None, None, None]
-    for along, size in enumerate(volume.spacing):
-        if abs(grid.spacing[along] - size) > SAME_SPACING * size:
-            widths[2 - along] = settings.profile_width * (width if along == axis else size)
-    if widths[2 - axis] is not None and volume.shape[2 - axis] == 1:
-        raise ShapeError(
-            "The scan has one slice, and finer voxels across slices were asked for: a single slice says nothing of "
-            "what lies beside it. Ask for finer pixels in the slice only, such as --factor 2,2,1."
-        )
-    operator = ScanSampling(grid.shape, grid.affine, volume.shape, volume.affine, widths, settings.profile)
-    if not any(operator.measured):
-        raise GeometryError("The target grid is that of the scan: there is nothing to sharpen. Ask for a finer one.")
-    return operator
-
-
-def _measurement(volume: Volume) -> tuple[Tensor, float]:
-    """Values for which nothing is 0, and what that is in the scan's units."""
-    if volume.unit == "HU":
-        return torch.from_numpy(np.clip(volume.array, HU_FLOOR, None) - np.float32(HU_VACUUM)), HU_VACUUM
-    return torch.from_numpy(np.ascontiguousarray(volume.array)), 0.0
-
-
-def _scale(scan: Tensor) -> float:
-    """Scan units per solver unit: the 99th percentile of its magnitude."""
-    magnitude = scan.abs().numpy()
-    if not float(magnitude.max()) > float(magnitude.min()):
-        raise IntensityError(
-            f"Every voxel of the scan is {float(magnitude.max()):g}: there is nothing to sharpen. Choose another scan."
-        )
-    level = float(np.percentile(magnitude, 99))
-    return level if level > 0 else float(magnitude.max())
 
 
 def _interpolated(volume: Volume, grid: TargetGrid, scan: Tensor) -> Tensor:

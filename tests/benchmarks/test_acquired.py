@@ -27,7 +27,7 @@ def known_noise(monkeypatch):
     """Stands for the estimate, which has tests of its own."""
     for module in (acquired_noise, acquired_repeats, acquired_ct):
         monkeypatch.setattr(
-            module, "found_noise", lambda scan: NOISE if scan.unit != "HU" else ScanNoise("gaussian", 70.0)
+            module, "estimate_noise", lambda scan: NOISE if scan.unit != "HU" else ScanNoise("gaussian", 70.0)
         )
 
 

@@ -28,7 +28,7 @@ def made_up(monkeypatch):
         return volume.array - np.float32(4)
 
     monkeypatch.setitem(DENOISERS, "plug-and-play", denoise)
-    monkeypatch.setattr("medinr.jobs.scan.prepare.unlike_training", lambda *_: "")
+    monkeypatch.setattr("medinr.jobs.scan.judge.unlike_training", lambda *_: "")
     monkeypatch.setattr("medinr.jobs.scan.noise._found", lambda source, *_: _noise(source.first))
     return calls
 
@@ -206,7 +206,7 @@ def test_what_weakens_the_effect_is_said(medinr, head, monkeypatch, tmp_path):
 
 
 def test_a_scan_unlike_the_training_scans_is_said(medinr, head, monkeypatch, tmp_path):
-    monkeypatch.setattr("medinr.jobs.scan.prepare.unlike_training", lambda *_: "the scan looks unlike")
+    monkeypatch.setattr("medinr.jobs.scan.judge.unlike_training", lambda *_: "the scan looks unlike")
     found = medinr("denoise", head, "--out", tmp_path / "out", "--debug")
     assert "Warning: the scan looks unlike; 25 % of the effect is applied" in found.out
     found = medinr("denoise", head, "--out", tmp_path / "all", "--blend", "1", "--debug")

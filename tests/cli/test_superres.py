@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medinr.data.resample import continued_onto
 from medinr.io.dicom.read import read_dicom_series
 from medinr.io.nifti import read_nifti, write_nifti
 from medinr.jobs.scan.methods import SHARPENERS
-from medinr.jobs.scan.target import on_target
 from medinr.noise.scan_noise import ScanNoise
 
 
@@ -22,7 +22,7 @@ def made_up(monkeypatch):
 
     def sharpen(volume, grid, noise, model, progress=None):
         told.append(grid.thickness)
-        plain = on_target(volume, grid.target.affine, grid.target.shape)
+        plain = continued_onto(volume, grid.target.affine, grid.target.shape)
         if progress is not None:
             progress(3, 3)
         return SimpleNamespace(volume=plain.with_array(plain.array + np.float32(1)), residual=1.04)
@@ -32,7 +32,7 @@ def made_up(monkeypatch):
         return ScanNoise(kind, 11.5, how="made up for a test")
 
     monkeypatch.setitem(SHARPENERS, "plug-and-play", sharpen)
-    monkeypatch.setattr("medinr.jobs.scan.prepare.unlike_training", lambda *_: "")
+    monkeypatch.setattr("medinr.jobs.scan.judge.unlike_training", lambda *_: "")
     monkeypatch.setattr("medinr.jobs.scan.noise._found", noise)
     return told
 
@@ -85,7 +85,7 @@ def test_the_grid_of_another_scan_and_a_weaker_effect(medinr, head, synthetic, t
     assert medinr(*command).code == 0
     result = read_nifti(out / "sharpened.nii.gz")
     np.testing.assert_allclose(result.affine, like.affine, atol=1e-4)
-    plain = on_target(scan, result.affine, like.shape).array
+    plain = continued_onto(scan, result.affine, like.shape).array
     tissue = plain > 300
     np.testing.assert_allclose(result.array[tissue], plain[tissue] + 0.5, atol=0.6)
     assert tissue[0].any()  # the outermost slice is not black

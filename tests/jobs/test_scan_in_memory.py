@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import medinr as mi
+from medinr.data.resample import continued_onto
 from medinr.errors import ConfigError, GeometryError, IntensityError, ShapeError, UnitError
 from medinr.jobs.scan.likeness import unlike_training
 from medinr.jobs.scan.methods import DENOISERS, SHARPENERS
-from medinr.jobs.scan.target import on_target
 from medinr.models.checkpoint import load_model
 from medinr.noise.scan_noise import ScanNoise
 
@@ -25,11 +25,11 @@ def made_up(monkeypatch):
         return volume.array - volume.array.dtype.type(noise.sigma)
 
     def sharpen(volume, grid, noise, model, progress=None):
-        return SimpleNamespace(volume=on_target(volume, grid.target.affine, grid.target.shape), residual=0.9)
+        return SimpleNamespace(volume=continued_onto(volume, grid.target.affine, grid.target.shape), residual=0.9)
 
     monkeypatch.setitem(DENOISERS, "plug-and-play", denoise)
     monkeypatch.setitem(SHARPENERS, "plug-and-play", sharpen)
-    monkeypatch.setattr("medinr.jobs.scan.in_memory.unlike_training", lambda *_: "")
+    monkeypatch.setattr("medinr.jobs.scan.judge.unlike_training", lambda *_: "")
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from medinr.data.resample import continued_onto
 from medinr.io.dicom.read import read_dicom_series
 from medinr.io.nifti import read_nifti, write_nifti
-from medinr.jobs.scan.target import on_target
 from medinr.models.card import ModelCard
 from medinr.models.checkpoint import save_model
 from medinr.models.model import Model
@@ -111,7 +111,7 @@ def test_finer_voxels_by_coordinate_networks(medinr, tiny, synthetic, monkeypatc
 
     def fit(volume, grid, noise, trunk, length_scale, *, target=None, thickness=None, progress=None):
         targets.append(target)
-        return SimpleNamespace(volume=on_target(volume, grid.affine, grid.shape), residual=thickness / 10)
+        return SimpleNamespace(volume=continued_onto(volume, grid.affine, grid.shape), residual=thickness / 10)
 
     monkeypatch.setattr("medinr.network.scan_sharpen.sharpen_by_networks", fit)
     source = write_nifti(noisy(synthetic, shape=(2, 16, 14)), tmp_path / "head_T1w.nii.gz")

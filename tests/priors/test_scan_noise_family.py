@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from medinr.noise.scan_noise import ScanNoise
-from medinr.priors.scan_noise_family import COILS, NoisySlices, draw_noise, noise_floor
+from medinr.priors.scan_noise_family import COILS, NoisySlices, draw_noise
+from medinr.units import noise_floor
 
 COUNT, SIZE = 120, 40
 
@@ -68,6 +69,7 @@ def test_slices_that_are_alike_have_the_same_noise():
     assert torch.equal(noisy.slices[:, 2], noisy.slices[:, 1])
 
 
-@pytest.mark.parametrize(("coils", "kind"), [(1, "rician"), (8, "chi")])
-def test_the_floor_is_that_of_the_estimate(coils, kind):
+@pytest.mark.parametrize(("coils", "kind", "wanted"), [(1, "rician", 1.25331), (8, "chi", 3.93801)])
+def test_the_floor_is_that_of_the_estimate(coils, kind, wanted):
+    assert noise_floor(coils) == pytest.approx(wanted, abs=1e-4)
     assert noise_floor(coils) == pytest.approx(ScanNoise(kind, 1.0, coils).floor)

@@ -11,8 +11,10 @@ from medinr.noise.scan_noise import ScanNoise
 from medinr.operators import ScanSampling
 from medinr.solve.sharpen_consistency import ExactConsistency
 from medinr.solve.sharpen_grid import TargetGrid, grid_for
+from medinr.solve.sharpen_measurement import thickness_of
 from medinr.solve.sharpen_planes import directions
-from medinr.solve.sharpen_scan import SharpenSettings, sharpen_scan, thickness_of
+from medinr.solve.sharpen_scan import sharpen_scan
+from medinr.solve.sharpen_settings import SharpenSettings
 from medinr.volume import Provenance, ScanFacts, Volume
 
 FEW = SharpenSettings(iterations=4)

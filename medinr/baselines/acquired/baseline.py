@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.noise.scan_noise import ScanNoise
-from medinr.operators import NonCentralChi, Rician
+from medinr.noise.signal_bias import magnitude_model
 
 Array = NDArray[np.float32]
 
@@ -141,7 +141,6 @@ def without_bias(magnitude: Array, sigma: float | Array, coils: int = 1) -> Arra
         raise ConfigError(f"Magnitudes come from 1 coil or more; got {coils}.")
     spread = np.broadcast_to(np.asarray(sigma, np.float64), magnitude.shape)
     noisy = spread > 0
-    model = Rician(1.0) if coils == 1 else NonCentralChi(1.0, coils)
     relative = torch.from_numpy(np.divide(magnitude, spread, out=np.zeros(magnitude.shape), where=noisy))
-    signal = model.debias(relative).numpy() * spread
+    signal = magnitude_model(coils).debias(relative).numpy() * spread
     return np.where(noisy, signal, np.maximum(magnitude, 0)).astype(np.float32)

@@ -11,6 +11,7 @@ from medinr.jobs.scan.effect import applied, untouched
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.methods import DENOISERS, Progress, require_method
 from medinr.jobs.scan.prepare import ScanJob
+from medinr.jobs.scan.volumes import treat_volumes
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
@@ -60,23 +61,17 @@ def denoise_volumes(job: ScanJob, kept: KeptVolumes, progress: Progress | None =
     progress : callable, optional
         Called with slices done and slices in all, over all volumes.
     """
-    count, slices = job.source.count, job.source.first.shape[0]
-    for number, volume in enumerate(job.source.volumes()):
-        if kept.load(number) is None:
 
-            def report(done: int, total: int, before: int = number) -> None:
-                if progress is not None:
-                    progress(round(slices * (before + done / total)), slices * count)
+    def treat(volume: Volume, report: Progress) -> tuple[NDArray[Any], dict[str, float]]:
+        values = denoised(
+            volume,
+            job.noise,
+            job.model,
+            method=job.request.method,
+            blend=job.blend.value,
+            mask=job.mask,
+            progress=report,
+        )
+        return values, {}
 
-            values = denoised(
-                volume,
-                job.noise,
-                job.model,
-                method=job.request.method,
-                blend=job.blend.value,
-                mask=job.mask,
-                progress=report,
-            )
-            kept.save(number, values, {})
-        if progress is not None:
-            progress(slices * (number + 1), slices * count)
+    treat_volumes(job.source, kept, job.source.first.shape[0], treat, progress)

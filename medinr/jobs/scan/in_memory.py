@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medinr.errors import ConfigError, GeometryError, IntensityError, ShapeError
-from medinr.io.provenance import notes_without_names
 from medinr.jobs.audit.audit import audit_volume
-from medinr.jobs.scan.effect import Blend, choose_blend
-from medinr.jobs.scan.likeness import unlike_training
+from medinr.jobs.scan.effect import Blend
+from medinr.jobs.scan.judge import MODELS, judge, load_scan_model
 from medinr.jobs.scan.noise import ToldNoise, find_noise
-from medinr.jobs.scan.prepare import MODELS
 from medinr.jobs.scan.source import ScanSource
 from medinr.jobs.scan.suitable import require_suitable
-from medinr.models.checkpoint import load_model_for
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Provenance, ScanFacts, Volume
@@ -116,8 +113,7 @@ def open_in_memory(
         where = where.reshape(scan.shape) if where.size == scan.array.size else where
         if where.shape != scan.shape or not where.any():
             raise ShapeError(f"mask has shape {where.shape}, or is empty; the scan is {scan.shape} (z, y, x).")
-    modality = scan.modality if scan.modality in MODELS else "MR"
-    loaded = model if isinstance(model, Model) else load_model_for(model or MODELS[modality], modality)
+    loaded = model if isinstance(model, Model) else load_scan_model(scan, model)
     if isinstance(noise, ScanNoise):
         found = noise
     else:
@@ -126,9 +122,5 @@ def open_in_memory(
         found = find_noise(ScanSource(scan), ToldNoise(sigma, noise, coils), where)
     if found.sigma_map is not None and found.sigma_map.shape != scan.shape:
         raise ShapeError(f"the map of sigma has shape {found.sigma_map.shape}; the scan is {scan.shape} (z, y, x).")
-    unlike = unlike_training(scan, found, loaded)
-    chosen = choose_blend(blend, scan, found, audit_volume(scan), unlike)
-    remarks, warned = (found.remarks, ()) if found.reliable else ((), found.remarks)
-    warned += (unlike,) if unlike and unlike not in chosen.reasons else ()
-    notes = notes_without_names((*scan.provenance.notes, *remarks), scan.provenance.files)
-    return OpenScan(found, chosen, where, loaded, notes, (*forced, *warned, *chosen.warnings))
+    judged = judge(scan, found, loaded, blend, audit_volume(scan), forced)
+    return OpenScan(found, judged.blend, where, loaded, judged.notes, judged.warnings)

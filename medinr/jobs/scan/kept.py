@@ -13,6 +13,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from medinr.errors import MedinrError
 from medinr.io.atomic import atomic_path
 
 
@@ -55,6 +56,13 @@ class KeptVolumes:
                 return values, json.loads(found["facts"])
         except (OSError, safetensors.SafetensorError, ValueError):
             return None
+
+    def required(self, number: int) -> tuple[NDArray[Any], dict[str, float]]:
+        """Read a volume back that must be there (raises `MedinrError` when it is not)."""
+        found = self.load(number)
+        if found is None:
+            raise MedinrError(f"volume {number} is not there any more. Run the same command again.")
+        return found
 
     def remove(self) -> None:
         """Remove them all, with the folder where it holds nothing else."""

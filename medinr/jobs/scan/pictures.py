@@ -12,6 +12,9 @@ from medinr.figures.before_after import PlaneView, before_after_figure, noise_fi
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
+#: Names of the files.
+PICTURE, NOISE_PICTURE = "before_after.png", "noise.png"
+
 #: Slices from which on planes across them are shown too, and the height in mm that they fill at least.
 LEAST_SLICES, LEAST_HEIGHT = 8, 20.0
 
@@ -25,23 +28,44 @@ _OPPOSITE = {"L": "R", "R": "L", "P": "A", "A": "P", "I": "S", "S": "I"}
 _PLANES = ("axial", "coronal", "sagittal")
 
 
-def before_after_picture(
-    path: Path, before: Volume, after: Volume, difference: NDArray[Any], title: str, labels: tuple[str, str, str]
-) -> Path:
+def write_pictures(
+    out: Path,
+    before: Volume,
+    after: Volume,
+    difference: NDArray[Any],
+    title: str,
+    labels: tuple[str, str, str],
+    noise: ScanNoise,
+    removed: NDArray[Any] | None,
+) -> list[str]:
     """Draw the slice plane through the middle, and of a volume the planes across it, at one place of the patient.
+
+    Beside it the noise, where there is something to draw.
 
     Parameters
     ----------
-    path : Path
+    out : Path
+        Folder.
     before, after : Volume
         Of one field of view.
     difference : ndarray, shape (z, y, x)
         On the voxels of `after`.
     title : str
     labels : (str, str, str)
+    noise : ScanNoise
+        Of `before`.
+    removed : ndarray, shape (z, y, x), optional
+        What was removed at full effect; zeros were not treated.
+
+    Returns
+    -------
+    list of str
+        Names of the files.
     """
     views = plane_views(before, after, difference)
-    return before_after_figure(path, views, modality=after.modality, unit=after.unit, title=title, labels=labels)
+    before_after_figure(out / PICTURE, views, modality=after.modality, unit=after.unit, title=title, labels=labels)
+    drawn = noise_picture(out / NOISE_PICTURE, before, noise, removed)
+    return [PICTURE] if drawn is None else [PICTURE, NOISE_PICTURE]
 
 
 def plane_views(before: Volume, after: Volume, difference: NDArray[Any]) -> list[PlaneView]:

@@ -13,30 +13,26 @@ from numpy.typing import NDArray
 
 from medinr.io.atomic import require_writable
 from medinr.io.hashes import hash_file
-from medinr.io.provenance import notes_without_names
 from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.audit.finding import Finding
 from medinr.jobs.reconstruct.dicom_output import DicomPlan, plan_dicom
 from medinr.jobs.record import new_result
 from medinr.jobs.reference import Reference
-from medinr.jobs.scan.effect import Blend, choose_blend
+from medinr.jobs.scan.effect import Blend
+from medinr.jobs.scan.judge import judge, load_scan_model, model_name
 from medinr.jobs.scan.kept import KeptVolumes
-from medinr.jobs.scan.likeness import unlike_training
 from medinr.jobs.scan.methods import require_method
 from medinr.jobs.scan.noise import find_noise, noise_words, read_mask, read_told
 from medinr.jobs.scan.request import ScanRequest
 from medinr.jobs.scan.source import ScanSource, open_source
 from medinr.jobs.scan.suitable import require_suitable
-from medinr.models.checkpoint import find_model, load_model_for
+from medinr.models.checkpoint import find_model
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
 #: Takes a line for the user.
 Announce = Callable[[str], None]
-
-#: Model of each modality.
-MODELS = {"MR": "brain_mr", "CT": "chest_ct"}
 
 FINISHED = "result.json"
 
@@ -134,23 +130,27 @@ def open_job(
     forced = require_suitable(first, request.force)
     if check is not None:
         check(first)
-    modality = first.modality if first.modality in MODELS else "MR"
-    name = request.model or MODELS[modality]
-    model = load_model_for(name, modality)
+    model = load_scan_model(first, request.model)
     dicom = plan_dicom(Reference(first, np.empty((0, 0, 0), np.float32), 1.0), request.deidentify)
     mask = read_mask(request.mask, first)
     told = read_told(request.sigma, request.noise_scan, request.coils, first)
     noise = find_noise(source, told, mask)
     announce(noise_words(noise, first.unit))
     findings = audit_volume(first)
-    unlike = unlike_training(first, noise, model)
-    blend = choose_blend(request.blend, first, noise, findings, unlike)
-    # What makes an estimate unreliable is a warning; the rest is good to know.
-    remarks, warned = (noise.remarks, ()) if noise.reliable else ((), noise.remarks)
-    notes = notes_without_names((*first.provenance.notes, *source.notes, *remarks), first.provenance.files)
-    warned += (unlike,) if unlike and unlike not in blend.reasons else ()
-    warnings = notes_without_names((*forced, *warned, *blend.warnings), first.provenance.files)
-    return ScanJob(request, source, noise, blend, mask, model, name, findings, dicom, warnings, notes)
+    judged = judge(first, noise, model, request.blend, findings, forced, source.notes)
+    return ScanJob(
+        request,
+        source,
+        noise,
+        judged.blend,
+        mask,
+        model,
+        model_name(first, request.model),
+        findings,
+        dicom,
+        judged.warnings,
+        judged.notes,
+    )
 
 
 def _hash(values: NDArray[Any] | None) -> str:

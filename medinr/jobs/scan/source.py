@@ -18,10 +18,7 @@ from medinr.io.images.complex_pairs import (
     combine_real_and_imaginary,
 )
 from medinr.io.scan import open_scan, read_volumes
-from medinr.volume import Volume
-
-#: Parts of the signal whose absolute value is no picture of the tissue.
-WITHOUT_MAGNITUDE = ("phase", "imaginary")
+from medinr.volume import WITHOUT_MAGNITUDE, Volume
 
 #: Volumes that are kept as repeats of one another, at least and at most, and their voxels together.
 LEAST_REPEATS, MOST_REPEATS, MOST_REPEATED_VOXELS = 4, 15, 2**25

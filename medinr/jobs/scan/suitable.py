@@ -12,8 +12,7 @@ from medinr.errors import IntensityError, UnitError
 from medinr.io.images.bids import stem_of
 from medinr.io.images.intensities import are_whole, sample_values
 from medinr.io.nifti.stored import nifti_source
-from medinr.jobs.scan.source import WITHOUT_MAGNITUDE
-from medinr.volume import Volume
+from medinr.volume import WITHOUT_MAGNITUDE, Volume
 
 #: Whole values that are not zero: as few as these are labels; as few as the second number where nearly every voxel
 #: has its neighbour's value. Real scans measured: 150 to 1200 grey levels, and 5 % of equal neighbours.

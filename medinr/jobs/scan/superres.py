@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medinr.data.resample import continued_onto
 from medinr.io.padding import HU_FLOOR
 from medinr.jobs.scan.forecast import SMALL_PART, Forecast, forecast
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.methods import SHARPENERS, Progress, require_method
 from medinr.jobs.scan.prepare import ScanJob
-from medinr.jobs.scan.target import FinerGrid, kept_on_target, on_target
+from medinr.jobs.scan.target import FinerGrid, kept_on_target
+from medinr.jobs.scan.volumes import treat_volumes
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
 from medinr.solve.sharpen_grid import grid_for
@@ -59,11 +61,11 @@ def refined(
     """
     sharpened = SHARPENERS[require_method(method, SHARPENERS)](volume, grid, noise, model, progress)
     solved, residual = sharpened.volume, float(sharpened.residual)
-    full = solved.array if grid.target.final_shape is None else on_target(solved, grid.affine, grid.shape).array
+    full = solved.array if grid.target.final_shape is None else continued_onto(solved, grid.affine, grid.shape).array
     blank, masked = kept_on_target(volume, grid.affine, grid.shape, mask)
     result: Any = full
     if blend != 1.0 or masked.any():
-        plain = on_target(volume, grid.affine, grid.shape).array
+        plain = continued_onto(volume, grid.affine, grid.shape).array
         result = np.empty_like(full)
         for number, plane in enumerate(plain):
             mixed = plane + np.float32(blend) * (full[number] - plane)
@@ -98,23 +100,18 @@ def refine_volumes(job: ScanJob, grid: FinerGrid, kept: KeptVolumes, progress: P
     progress : callable, optional
         Called with steps done and steps in all, over all volumes.
     """
-    for number, volume in enumerate(job.source.volumes()):
-        if kept.load(number) is None:
 
-            def report(done: int, total: int, before: int = number) -> None:
-                if progress is not None:
-                    progress(round(STEPS * (before + done / total)), STEPS * job.source.count)
+    def treat(volume: Volume, report: Progress) -> tuple[NDArray[Any], dict[str, float]]:
+        found, residual = refined(
+            volume,
+            grid,
+            job.noise,
+            job.model,
+            method=job.request.method,
+            blend=job.blend.value,
+            mask=job.mask,
+            progress=report,
+        )
+        return found.array, {"residual": residual}
 
-            found, residual = refined(
-                volume,
-                grid,
-                job.noise,
-                job.model,
-                method=job.request.method,
-                blend=job.blend.value,
-                mask=job.mask,
-                progress=report,
-            )
-            kept.save(number, found.array, {"residual": residual})
-        if progress is not None:
-            progress(STEPS * (number + 1), STEPS * job.source.count)
+    treat_volumes(job.source, kept, STEPS, treat, progress)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from medinr.data.resample import onto_scan
 from medinr.io.limits import require_readable_size
 from medinr.jobs.scan.effect import untouched
 from medinr.jobs.scan.suitable import require_slices
 from medinr.solve.sharpen_grid import TargetGrid, grid_for, slice_axis
-from medinr.solve.sharpen_scan import thickness_of
+from medinr.solve.sharpen_measurement import thickness_of
 from medinr.volume import Affine, Volume
-
-#: Voxels by which a scan is continued before it is resampled.
-_MARGIN = 2
 
 
 @dataclass(frozen=True)
@@ -111,18 +107,6 @@ def slice_thickness(scan: Volume, told: float | None) -> tuple[float, tuple[str,
             "(--slice-thickness says otherwise)",
         )
     return found, ()
-
-
-def on_target(scan: Volume, affine: Affine, shape: tuple[int, int, int]) -> Volume:
-    """Bring a scan to a grid by cubic splines: what a result is blended with and compared to.
-
-    The outer half of the voxels at the border continues them; the grid may extend further, where values mean nothing.
-    """
-    grid = replace(scan, array=np.broadcast_to(np.float32(0), shape), affine=affine)
-    moved = scan.affine.copy()
-    moved[:3, 3] -= scan.affine[:3, :3].sum(axis=1) * _MARGIN
-    padded: Any = np.pad(scan.array, _MARGIN, mode="edge")
-    return onto_scan(replace(scan, array=padded, affine=moved, provenance=scan.provenance.cut_anew()), grid)
 
 
 def kept_on_target(

@@ -9,17 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from medinr.errors import MedinrError
 from medinr.jobs.scan.effect import edge_correlation, untouched
 from medinr.jobs.scan.forecast import Forecast
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.outputs import Treated, write_sigma, write_volumes
-from medinr.jobs.scan.pictures import before_after_picture, noise_picture
+from medinr.jobs.scan.pictures import write_pictures
 from medinr.jobs.scan.prepare import ScanJob
 from medinr.jobs.scan.result import ScanOutcome, write_result
-
-#: Names of the pictures.
-PICTURE, NOISE_PICTURE = "before_after.png", "noise.png"
 
 _LABELS = ("as it was acquired", "denoised", "removed (own scale)")
 
@@ -67,10 +63,8 @@ def write_denoised(job: ScanJob, kept: KeptVolumes, expected: Forecast, seconds:
 def _treated(job: ScanJob, kept: KeptVolumes, removed: _Removed, pictures: list[str]) -> Iterator[Treated]:
     middle = job.source.count // 2
     for number, before in enumerate(job.source.volumes()):
-        found = kept.load(number)
-        if found is None:
-            raise MedinrError(f"volume {number} is not there any more. Run the same command again.")
-        after = before.with_array(found[0])
+        values, _ = kept.required(number)
+        after = before.with_array(values)
         change: Any = before.array - after.array
         _add(removed, job, before.array, change, number)
         if number == middle:
@@ -94,14 +88,12 @@ def _add(removed: _Removed, job: ScanJob, values: Any, change: Any, number: int)
 
 
 def _pictures(job: ScanJob, one: Treated, number: int) -> list[str]:
-    out, noise = job.request.out, job.noise
+    noise = job.noise
     which = f", volume {number}" if job.source.count > 1 else ""
     title = f"Denoised{which}: sigma {noise.sigma:.4g} {one.before.unit}, {noise.kind}; blend {job.blend.value:g}"
     assert one.change is not None
-    before_after_picture(out / PICTURE, one.before, one.after, one.change, title, _LABELS)
     full = one.change / job.blend.value if job.blend.value > 0 else None
-    drawn = noise_picture(out / NOISE_PICTURE, one.before, noise, full)
-    return [PICTURE] if drawn is None else [PICTURE, NOISE_PICTURE]
+    return write_pictures(job.request.out, one.before, one.after, one.change, title, _LABELS, noise, full)
 
 
 def _facts(removed: _Removed) -> dict[str, float | int]:

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from medinr.errors import MedinrError
+from medinr.data.resample import continued_onto
 from medinr.jobs.scan.forecast import Forecast
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.outputs import Treated, write_sigma, write_volumes
-from medinr.jobs.scan.pictures import before_after_picture, noise_picture
+from medinr.jobs.scan.pictures import write_pictures
 from medinr.jobs.scan.prepare import ScanJob
 from medinr.jobs.scan.result import ScanOutcome, grid_facts, write_result
-from medinr.jobs.scan.target import FinerGrid, on_target
-from medinr.jobs.scan.write_denoised import NOISE_PICTURE, PICTURE
+from medinr.jobs.scan.target import FinerGrid
 from medinr.volume import Volume
 
 _LABELS = ("as it was acquired", "finer grid", "finer grid - cubic splines (own scale)")
@@ -87,21 +86,17 @@ def _treated(
 ) -> Iterator[Treated]:
     middle = job.source.count // 2
     for number, before in enumerate(job.source.volumes()):
-        found = kept.load(number)
-        if found is None:
-            raise MedinrError(f"volume {number} is not there any more. Run the same command again.")
-        residuals.append(found[1]["residual"])
-        after = replace(like, array=found[0], provenance=before.provenance.cut_anew())
+        values, facts = kept.required(number)
+        residuals.append(facts["residual"])
+        after = replace(like, array=values, provenance=before.provenance.cut_anew())
         if number == middle:
             pictures += _pictures(job, Treated(before, after), residuals[-1])
         yield Treated(before, after)
 
 
 def _pictures(job: ScanJob, one: Treated, residual: float) -> list[str]:
-    out = job.request.out
-    plain: Any = on_target(one.before, one.after.affine, one.after.shape).array
+    plain: Any = continued_onto(one.before, one.after.affine, one.after.shape).array
     x, y, z = one.after.spacing
     title = f"On a grid of {x:.2f} x {y:.2f} x {z:.2f} mm; residual {residual:.2f} x noise; blend {job.blend.value:g}"
-    before_after_picture(out / PICTURE, one.before, one.after, one.after.array - plain, title, _LABELS)
-    drawn = noise_picture(out / NOISE_PICTURE, one.before, job.noise, None)
-    return [PICTURE] if drawn is None else [PICTURE, NOISE_PICTURE]
+    change = one.after.array - plain
+    return write_pictures(job.request.out, one.before, one.after, change, title, _LABELS, job.noise, None)

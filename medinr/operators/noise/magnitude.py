@@ -19,6 +19,7 @@ from medinr.operators.noise.model import (
     require_real,
     require_same_shape,
 )
+from medinr.units import noise_floor
 
 #: Halvings of the bracket in `Rician.debias`: enough to exhaust float64.
 _BISECTIONS = 60
@@ -142,7 +143,7 @@ class NonCentralChi(NoiseModel):
     @property
     def floor(self) -> float:
         """Expected magnitude without signal, ``sigma sqrt(2) Gamma(n + 1/2) / Gamma(n)``."""
-        return self.sigma * math.sqrt(2.0) * math.exp(math.lgamma(self.coils + 0.5) - math.lgamma(self.coils))
+        return self.sigma * noise_floor(self.coils)
 
     def sample(self, clean: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw the root sum of squares; how the signal is shared among the coils does not matter."""
