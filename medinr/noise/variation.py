@@ -35,8 +35,8 @@ _HIGH = 18
 _MIDDLE = 4
 _LEAST_POWER = 0.05
 
-#: Fewest patches of a block.
-_FEWEST = 12
+#: Fewest patches of a block, and fewest such blocks of either half.
+_FEWEST, _FEWEST_BLOCKS = 12, 16
 
 #: Spread (standard deviation of the logarithm) and correlation of two halves from which sigma varies.
 LEAST_SPREAD = 0.04
@@ -60,7 +60,8 @@ def relative_levels(
     Returns
     -------
     ndarray, shape (3, 16, 16)
-        From all slices, the even and the odd ones: natural logarithm of the relative sigma.
+        From all slices, the even and the odd ones (of few slices, rows of blocks): natural logarithm of the relative
+        sigma.
     """
     squared = np.add.outer(np.arange(SIDE) ** 2, np.arange(SIDE) ** 2)
     high = (squared >= _HIGH) & (variance > _LEAST_POWER * variance[squared >= _HIGH].max())
@@ -78,8 +79,8 @@ def relative_levels(
     block = row * BLOCKS + column
     planes = np.unique(patches.centres[:, 0])
     place = np.searchsorted(planes, patches.centres[:, 0])
-    # Few slices: neighbouring patches overlap, so whole rows of blocks would be too coarse; every other pair of rows.
-    half = place % 2 if len(planes) >= 4 else (patches.centres[:, 1] // (2 * SIDE)).astype(int) % 2
+    # Few slices: every other row of blocks, as neighbouring patches overlap.
+    half = place % 2 if len(planes) >= 4 else row % 2
     everything = _quantiles(block, energy)
     return 0.5 * np.log(np.stack([everything, *(_quantiles(block[half == h], energy[half == h]) for h in (0, 1))]))
 
@@ -119,8 +120,8 @@ def varies(levels: NDArray[np.float64]) -> tuple[bool, float, float]:
     levels : ndarray, shape (3, 16, 16)
         Of `relative_levels`.
     """
-    known = np.isfinite(levels).all(axis=0)
-    if known.sum() < 16:
+    known = np.isfinite(levels[0])
+    if (known & np.isfinite(levels[1:])).sum(axis=(1, 2)).min() < _FEWEST_BLOCKS:
         return False, 0.0, 0.0
     even, odd = (smooth_surface(np.where(known, half, np.nan))[known] for half in levels[1:])
     even, odd = even - even.mean(), odd - odd.mean()
