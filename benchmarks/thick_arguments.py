@@ -18,7 +18,11 @@ def add_thick(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
     thick = add("thick-slices", _thick, "Scans made of thick slices, sharpened, beside cubic B-splines.")
     thick.add_argument("--data", type=Path, nargs="+", required=True, metavar="SCAN", help="magnitude MR scans")
     thick.add_argument(
-        "--planes", type=int, default=12, metavar="N", help="columns in the middle that are sharpened (default: 12)"
+        "--planes",
+        type=int,
+        default=12,
+        metavar="N",
+        help="planes across the slices, in the middle, that are sharpened (default: 12)",
     )
     thick.add_argument(
         "--profile", choices=("gaussian", "rect"), default="gaussian", help="of the slices that are made"

@@ -1,24 +1,23 @@
 """Scans made of thick slices, sharpened from the thick scan alone: medinr beside cubic B-splines.
 
-A scan with cubic voxels is made thick along z. One with thick slices is made thick along y instead, where its own
-pixels are fine: the whole head in its native grid, in planes of which every pixel was measured.
+How they are made thick: `medinr.acquisition.thick_slices`. A scan with cubic voxels is made thick along z. One with
+thick slices is made thick along y instead, where its own pixels are fine: the whole head in its native grid, in planes
+of which every pixel was measured. `medinr evaluate --tasks acquired_thick_4` compares with more methods.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.table import Table
-from scipy.ndimage import affine_transform
 
-from medinr.data.orient import THICKEST
+from medinr.acquisition.thick_slices import fine_planes, rows_first, thick_scan
+from medinr.data.resample import continued_onto
 from medinr.errors import ConfigError
 from medinr.io.atomic import write_json
 from medinr.io.scan import read_scan
@@ -27,10 +26,8 @@ from medinr.jobs.record import new_result, versions
 from medinr.metrics.image_quality import body_mask
 from medinr.models.checkpoint import load_model_for
 from medinr.noise.estimate import estimate_noise
-from medinr.operators import SliceProfile
 from medinr.solve.sharpen_grid import grid_for
 from medinr.solve.sharpen_scan import sharpen_scan
-from medinr.volume import Volume
 
 #: Thickness of the slices and distance between their centres in mm.
 SLICES = ((4.0, 4.0), (4.0, 5.0), (6.0, 6.0))
@@ -53,7 +50,7 @@ def benchmark_thick_slices(
     scans : sequence of Path
         Magnitude MR scans.
     planes : int
-        Columns of the slices that are sharpened, in the middle.
+        Planes across the slices that are sharpened, in the middle.
     profile : {"gaussian", "rect"}
         With which the slices are made; the solver always assumes its own.
     model : str
@@ -75,19 +72,22 @@ def benchmark_thick_slices(
         raise ConfigError(f"The model {model} has no denoiser. Choose another with --model.")
     rows: list[dict[str, Any]] = []
     for scan in scans:
-        whole = _axes(read_scan(scan, modality="MR"))
-        fine = _middle(whole, planes)
-        bodies = np.stack([body_mask(plane) for plane in fine.array.transpose(2, 0, 1)]).transpose(1, 2, 0)
+        read = read_scan(scan, modality="MR")
         for thickness, distance in SLICES:
             announce(f"{scan.name}, slices of {thickness:g} mm, {distance:g} mm apart ...")
+            whole = fine_planes(read, thickness, distance, scan.name)
+            first = max(0, (whole.shape[0] - planes) // 2)
+            middle = whole.select(range(first, min(whole.shape[0], first + planes)))
+            fine = rows_first(middle)
             # The noise is found in whole slices, of which the middle is then sharpened.
-            noise = estimate_noise(_thick(whole, thickness, distance, profile)[0])
-            thick, splines = _thick(fine, thickness, distance, profile)
+            noise = estimate_noise(thick_scan(whole, thickness, distance, profile))
+            thick = thick_scan(middle, thickness, distance, profile)
             before = time.perf_counter()
-            found = sharpen_scan(thick, grid_for(thick, like=fine), noise, prior)
+            found = sharpen_scan(thick, grid_for(thick, like=fine), noise, prior, thickness=thickness)
             seconds = time.perf_counter() - before
-            peak = float(fine.array.max())
-            scores = [_psnr(values, fine.array, bodies, peak) for values in (splines, found.volume.array)]
+            splines = continued_onto(thick, fine.affine, fine.shape)
+            body = np.stack([body_mask(plane) for plane in middle.array], axis=1)
+            scores = [_psnr(one.array, fine.array, body) for one in (splines, found.volume)]
             rows.append(
                 {
                     "scan": scan.name,
@@ -109,51 +109,9 @@ def benchmark_thick_slices(
     return _table(rows, profile)
 
 
-def _axes(scan: Volume) -> Volume:
-    """The axis to be made thick first, the one whose planes are judged last."""
-    x, y, z = scan.spacing
-    if z <= THICKEST * max(x, y):
-        return scan
-    # (y, x, z): new slices follow each other along the old y, new columns along the old z.
-    affine = scan.affine.copy()
-    affine[:3, :3] = affine[:3, [2, 0, 1]]
-    array: NDArray[np.float32] = np.ascontiguousarray(scan.array.transpose(1, 2, 0), dtype=np.float32)
-    return replace(scan, array=array, affine=affine)
-
-
-def _middle(scan: Volume, planes: int) -> Volume:
-    """Some columns in the middle of every slice."""
-    count = scan.shape[2]
-    planes = min(planes, count)
-    first, affine = (count - planes) // 2, scan.affine.copy()
-    affine[:3, 3] += first * affine[:3, 0]
-    kept: NDArray[np.float32] = np.ascontiguousarray(scan.array[:, :, first : first + planes], dtype=np.float32)
-    return replace(scan, array=kept, affine=affine)
-
-
-def _thick(fine: Volume, thickness: float, distance: float, profile: str) -> tuple[Volume, NDArray[np.float32]]:
-    """The scan of thick slices as a file would hold it, and its cubic splines on the fine grid."""
-    operator = SliceProfile(fine.shape, fine.spacing[2], thickness, distance, profile)
-    slices = operator(torch.from_numpy(fine.array))
-    facts = replace(fine.provenance.facts, thickness=thickness)
-    provenance = replace(fine.provenance.cut_anew(), facts=facts)
-    thick = replace(fine, array=slices.numpy(), affine=operator.affine(fine.affine).numpy(), provenance=provenance)
-    step, first = distance / operator.spacing, operator.centres[0] / operator.spacing
-    splines: NDArray[np.float32] = affine_transform(
-        slices.numpy(),
-        (1 / step, 1.0, 1.0),
-        (-first / step, 0.0, 0.0),
-        fine.shape,
-        output=np.float32,
-        order=3,
-        mode="nearest",
-    )
-    return thick, splines
-
-
-def _psnr(values: NDArray[Any], reference: NDArray[Any], body: NDArray[np.bool_], peak: float) -> float:
+def _psnr(values: NDArray[Any], reference: NDArray[Any], body: NDArray[np.bool_]) -> float:
     error = np.square(values.astype(np.float64) - reference)[body].mean()
-    return float(10 * np.log10(peak**2 / error))
+    return float(10 * np.log10(float(reference.max()) ** 2 / error))
 
 
 def _table(rows: list[dict[str, Any]], profile: str) -> Table:

@@ -45,6 +45,8 @@ class Acquisition(ABC):
         What is held out together, in the plural.
     tells_noise : bool
         Whether a measurement says how noisy it is; else that is to be found from the data.
+    whole_scan : bool
+        Whether a slice cannot be judged without all others of its scan being measured.
     Simulation : type
         Frozen dataclass: settings of a simulated measurement, with a ``seed``.
     """
@@ -57,6 +59,7 @@ class Acquisition(ABC):
     groups: ClassVar[str] = "pixels"
     complex_image: ClassVar[bool] = False
     tells_noise: ClassVar[bool] = True
+    whole_scan: ClassVar[bool] = False
     group_axis: int | None = None
     Simulation: ClassVar[type]
 

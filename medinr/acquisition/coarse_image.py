@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -105,8 +105,10 @@ class CoarseImageAcquisition(Acquisition):
         }
 
 
-def interpolate(coarse: Tensor, shape: Sequence[int], factor: Sequence[int], offset: Sequence[float]) -> Tensor:
-    """Cubic spline interpolation onto the fine grid, aligned at the voxel centres.
+def interpolate(
+    coarse: Tensor, shape: Sequence[int], factor: Sequence[float], offset: Sequence[float], order: Literal[1, 3] = 3
+) -> Tensor:
+    """Spline interpolation onto the fine grid, cubic by default, aligned at the voxel centres.
 
     Splines (Unser, IEEE SPM 1999) are the sharper relative of the bicubic convolution of photo editors.
     Beyond the outermost samples the nearest one goes on.
@@ -119,6 +121,8 @@ def interpolate(coarse: Tensor, shape: Sequence[int], factor: Sequence[int], off
         Fine grid.
     factor, offset : sequence of float, one per axis of ``shape``
         Coarse sample ``k`` lies at fine index ``offset + k factor``.
+    order : {3, 1}
+        Of the splines; 1 interpolates linearly.
 
     Returns
     -------
@@ -139,5 +143,5 @@ def interpolate(coarse: Tensor, shape: Sequence[int], factor: Sequence[int], off
     at = np.meshgrid(*[(np.arange(n) - o) / f for n, f, o in zip(shape, factor, offset, strict=True)], indexing="ij")
     batch = coarse.shape[: coarse.ndim - len(shape)]
     flat = coarse.detach().cpu().numpy().reshape(-1, *coarse.shape[coarse.ndim - len(shape) :])
-    fine = np.stack([ndimage.map_coordinates(image, at, order=3, mode="nearest") for image in flat])
+    fine = np.stack([ndimage.map_coordinates(image, at, order=order, mode="nearest") for image in flat])
     return torch.from_numpy(fine).reshape(*batch, *shape).to(coarse)

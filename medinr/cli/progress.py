@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,11 +31,10 @@ def _line(console: Console, status: Status) -> None:
         return
     done, planned = status.done.total(), status.planned.total()
     job = status.last.job
-    console.print(
-        f"{done}/{planned}  {job.case.replace('__', '  ')}  {job.method}: "
-        f"{status.last.psnr:.2f} dB in {status.last.seconds:.1f} s",
-        highlight=False,
-    )
+    found = f"{status.last.psnr:.2f} dB in {status.last.seconds:.1f} s"
+    if math.isnan(status.last.psnr):
+        found = "left out"
+    console.print(f"{done}/{planned}  {job.case.replace('__', '  ')}  {job.method}: {found}", highlight=False)
 
 
 def _table(status: Status, seconds: float) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medinr.acquisition.ways import acquisition_class
 from medinr.config.schema import ReconstructConfig
 from medinr.config.task import load_task_config
 from medinr.errors import ConfigError
@@ -33,7 +34,7 @@ class NamedTask:
     auxiliary : {"", "session", "contrast", "stranger"}
         Which auxiliary scans the measurement may be reconstructed with (`medinr.jobs.evaluate.auxiliary_rows`).
     neighbours : int
-        How many slices on either side of the judged one are measured too.
+        How many slices on either side of the judged one are measured too, as far as there are some.
     """
 
     name: str
@@ -44,7 +45,7 @@ class NamedTask:
 
     @property
     def kind(self) -> str:
-        """denoise, superres, kspace, ct, acquired or acquired_ct."""
+        """denoise, superres, kspace, ct, acquired, acquired_ct or acquired_thick."""
         return self.config.task
 
     @property
@@ -64,6 +65,9 @@ def _eightfold(auxiliary: str, words: str) -> ProtocolTask:
 
 #: Slices on either side of a judged one in the joint multi-slice tasks.
 NEIGHBOURS = 8
+
+#: As many as any scan has.
+WHOLE_SCAN = 100_000
 
 
 def _with_neighbours(task: ProtocolTask) -> ProtocolTask:
@@ -158,6 +162,18 @@ PROTOCOL |= {
 }
 
 
+def _thick(thickness: float, gap: float = 1.0) -> ProtocolTask:
+    """A task in which only the image file of a scan of thick slices is given."""
+    words = (
+        f"super-resolution of slices of {thickness:g} mm with gaps of {gap:g} mm; only the image file of the whole "
+        "thick scan is given, a plane across its slices is judged"
+    )
+    return _simulation("acquired_thick", words, thickness=thickness, gap=gap)
+
+
+PROTOCOL |= {"acquired_thick_4": _thick(4.0), "acquired_thick_6": _thick(6.0)}
+
+
 def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()) -> NamedTask:
     """Find a task by its name in `PROTOCOL`, or a task configuration by file or shipped name.
 
@@ -177,7 +193,7 @@ def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()
     known = PROTOCOL.get(name)
     if known is not None:
         config = load_task_config(known.base, [*known.changes, *overrides])
-        return NamedTask(name, known.words, config, known.auxiliary, known.neighbours)
+        return NamedTask(name, known.words, config, known.auxiliary, _measured_beside(config, known.neighbours))
     try:
         config = load_task_config(name, overrides, near=near)
     except ConfigError as error:
@@ -189,4 +205,9 @@ def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()
     short = Path(name).stem
     if "__" in short or not short.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise ConfigError(f"A task's name is part of file names: letters, digits, single _, - and .; got {short!r}.")
-    return NamedTask(short, f"{config.task}, as in {Path(name).name}", config)
+    words = f"{config.task}, as in {Path(name).name}"
+    return NamedTask(short, words, config, neighbours=_measured_beside(config))
+
+
+def _measured_beside(config: ReconstructConfig, neighbours: int = 0) -> int:
+    return WHOLE_SCAN if acquisition_class(config.task).whole_scan else neighbours

@@ -29,7 +29,7 @@ from medinr.noise.scan_noise import ScanNoise
 from medinr.operators import NonCentralChi, Rician
 from medinr.units import MU_WATER
 
-TASKS = [name for name in PROTOCOL if name.startswith("acquired")]
+TASKS = [name for name in PROTOCOL if load_task(name).kind in ("acquired", "acquired_ct")]
 #: Of the tests' evaluations; those of scikit-image, which is always there.
 COMPARED = ("input", "NLM-blind", "TV-blind", "wavelet-blind", "medinr")
 LEVEL = 0.1
@@ -45,7 +45,7 @@ def smoothed(monkeypatch):
     """What takes the place of the model's denoiser: the scan and the noise that it was given, in the order of calls."""
     given = []
 
-    def denoise(volume, noise, model, progress=None):
+    def denoise(volume, noise, model, progress=None, unfinished=None):
         given.append((volume, noise))
         return volume.array * np.float32(0.5)
 

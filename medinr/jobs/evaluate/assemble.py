@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from medinr.jobs.evaluate.cases import WORK, load_facts
-from medinr.jobs.evaluate.results import REGRET, Case, Results, make_table, read_images, write_case, write_table
+from medinr.jobs.evaluate.results import (
+    REGRET,
+    Case,
+    Results,
+    make_table,
+    read_facts,
+    read_images,
+    write_case,
+    write_facts,
+    write_table,
+)
 
 
 def assemble(folder: Path) -> Results:
@@ -29,6 +39,7 @@ def assemble(folder: Path) -> Results:
             facts = load_facts(path)
             cases[name] = Case(**facts | {"spacing": tuple(facts["spacing"])})
     rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for name, case in cases.items():
         if not records[name]:
             continue
@@ -36,12 +47,18 @@ def assemble(folder: Path) -> Results:
         curves = {}
         for path in records[name]:
             facts = load_facts(path)
+            if not facts["scores"]:
+                left_out.append(f"{facts['method']} has no result for {case.task}, {case.scan}: {facts['reason']}.")
+                continue
             images[facts["method"]] = read_images(path)["image"]
             if facts["curve"]:
                 curves[facts["method"]] = facts["curve"] | {key: facts[key] for key in ("stopped_at", "reason")}
             rows += _rows(case, facts)
         write_case(folder, replace(case, curves=curves), images)
     write_table(folder, make_table(rows))
+    if left_out:
+        evaluation = read_facts(folder)
+        write_facts(folder, evaluation | {"notes": list(dict.fromkeys([*evaluation["notes"], *left_out]))})
     return Results.read(folder)
 
 

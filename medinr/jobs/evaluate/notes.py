@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medinr.acquisition.acquired_image import AcquiredImage
+from medinr.acquisition.acquired_thick import AcquiredThick
 from medinr.acquisition.ways import acquisition_class
 from medinr.config import EvaluateConfig
 from medinr.config.protocol import NamedTask
@@ -25,6 +27,12 @@ NOTES = {
 
 #: Caveat of image files of which nothing else is given.
 BLIND = "Noise was added to image files, and no method is told how much; the scans' own noise is in the references."
+
+#: Caveat of files of thick slices.
+THICK = (
+    "Thick slices were made of finer scans, and no method is told their profile or noise; the judged planes lie across "
+    "them."
+)
 
 #: Caveat of raw data.
 REAL = "The reference of raw data is the image of all of them, noise included: no method can be free of error."
@@ -106,8 +114,9 @@ def _notes(todo: Plan) -> list[str]:
     simulated = [acquisition_class(task.kind) for task in used if not task.real]
     kinds = {kind.modality for kind in simulated if kind.tells_noise}
     notes = [NOTES[modality] for modality in sorted(kinds, reverse=True)]
-    if not all(kind.tells_noise for kind in simulated):
-        notes.append(BLIND)
+    for kind, words in ((AcquiredImage, BLIND), (AcquiredThick, THICK)):
+        if any(issubclass(one, kind) for one in simulated):
+            notes.append(words)
     if any(task.real for task in used):
         notes.append(REAL)
     models = sorted({t.config.model for t in todo.tasks.values() if t.config.model != RANDOM})
@@ -117,6 +126,6 @@ def _notes(todo: Plan) -> list[str]:
             f"No evaluated scan or person is among those the models were trained on ({names}; by code and hash)."
         )
     missed = {name for task in todo.tasks.values() for name in unavailable(task)}
-    notes.extend(f"{name} was left out: the package {METHODS[name].needs} is not installed." for name in sorted(missed))
+    notes.extend(f"{name} was left out: {METHODS[name].lacks}." for name in sorted(missed))
     notes.append("Baselines' weights and iterations are those of the task's configuration, one for all scans.")
     return notes

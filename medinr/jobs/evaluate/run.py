@@ -53,8 +53,9 @@ def jobs_of(pool: WorkerPool, todo: Plan, manifest: Manifest, slices: int, split
     if not jobs:
         raise ManifestError(
             f"No scan of split {split!r} suits any of the tasks {', '.join(todo.tasks)}: "
-            "through-plane tasks need axial or coronal scans of nearly cubic voxels, prior tasks a second scan "
-            "in the manifest (an earlier session, another contrast, another person)."
+            "through-plane tasks need axial or coronal scans of nearly cubic voxels, tasks of thick slices scans much "
+            "finer than those, prior tasks a second scan in the manifest (an earlier session, another contrast, "
+            "another person)."
         )
     return jobs
 

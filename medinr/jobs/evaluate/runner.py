@@ -30,6 +30,7 @@ from medinr.io.measurement import read_measurement
 from medinr.jobs.evaluate.cases import WORK, auxiliary_paths, load_facts, prepare_cases, save_tensors
 from medinr.jobs.evaluate.results import Case, read_images
 from medinr.jobs.methods.input import MethodInput
+from medinr.jobs.methods.method import UnfinishedError
 from medinr.jobs.methods.registry import METHODS
 from medinr.jobs.peak_memory import forget_peak, peak_since
 from medinr.metrics.image_quality import prepare, psnr, scores_of
@@ -119,7 +120,13 @@ class Runner:
             )
             forget_peak()
             before = time.perf_counter()
-            outcome = METHODS[job.method].run(given)
+            try:
+                outcome = METHODS[job.method].run(given)
+            except UnfinishedError as error:
+                # A record without numbers, so that it is not tried again.
+                left_out = {"method": job.method, "reason": str(error), "settings_hash": wanted, "scores": []}
+                save_tensors(path, {}, left_out)
+                return Done(job, fresh=True)
             seconds = time.perf_counter() - before if outcome.seconds is None else outcome.seconds
             memory = peak_since()
             image = acquisition.export(outcome.image)

@@ -58,10 +58,11 @@ def _blind(case: MethodInput, denoise: Callable[[Volume, ScanNoise], NDArray[np.
     noise = estimate_noise(scan)
     images = denoise(scan, noise)
     seconds = (time.perf_counter() - started) / len(images)
-    return Outcome(acquisition.from_scan(images[case.position]), seconds, reason=_described(noise))
+    return Outcome(acquisition.from_scan(images[case.position]), seconds, reason=described(noise))
 
 
-def _described(noise: ScanNoise) -> str:
+def described(noise: ScanNoise) -> str:
+    """Say what was found of the noise."""
     coils = f" of {noise.coils} coils" if noise.coils > 1 else ""
     trust = "" if noise.reliable else ", not reliable"
     return f"{noise.kind} noise{coils}, sigma {noise.sigma:.4g}{trust}: {noise.how}"

@@ -10,11 +10,13 @@ from dataclasses import replace
 from torch import Tensor
 
 from medinr.acquisition.acquired_image import AcquiredImage
+from medinr.acquisition.acquired_thick import AcquiredThick
 from medinr.baselines.unet import improve
 from medinr.config import ReconstructConfig
 from medinr.config.task import network_settings
 from medinr.errors import ConfigError
 from medinr.jobs.methods.acquired import by_scan_denoiser
+from medinr.jobs.methods.acquired_thick import by_scan_superres
 from medinr.jobs.methods.input import MethodInput, Outcome
 from medinr.jobs.methods.trained_baselines import control_model, network_input, task_unet
 from medinr.jobs.reconstruct.auxiliary import open_auxiliary, select_auxiliary
@@ -39,10 +41,12 @@ Solve = Callable[[Callable[[int, float, Tensor], None] | None], Solution]
 def by_medinr(case: MethodInput) -> Outcome:
     """Plug-and-play as `medinr reconstruct` does it: neighbours jointly, auxiliary scans where there are any.
 
-    Of an image file alone, as `medinr denoise` does it.
+    Of an image file alone, as `medinr denoise` or `medinr superres` does it.
     """
     if isinstance(case.acquisition, AcquiredImage):
         return by_scan_denoiser(case)
+    if isinstance(case.acquisition, AcquiredThick):
+        return by_scan_superres(case)
     denoiser, settings = require_denoiser(case.model, case.config), case.config.plug_and_play
     if wants_multi_slice(case.acquisition, case.config):
         return _multi_slice(case)

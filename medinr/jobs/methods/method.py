@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from medinr.baselines.block_matching import EXTRA
 from medinr.config import ReconstructConfig
+from medinr.errors import MedinrError
 from medinr.jobs.methods.input import MethodInput, Outcome
 
 #: What pip is to install for methods of other libraries.
 NON_COMMERCIAL = f"{EXTRA} (free for non-commercial use only)"
 ACQUIRED = "'medinr[acquired]'"
+
+
+class UnfinishedError(MedinrError):
+    """A method was stopped at its time limit, or another program that it runs gave nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ class Method:
     needs : str
         Optional library that it needs; without it the method is left out.
     install : str
-        What pip is to install for that library, and on what condition.
+        What pip is to install for that library, and on what condition; of a program, what its variable is set to.
+    program : str
+        Environment variable that names the command of a program that it runs; unset, the method is left out.
     for_neighbours : bool
         Whether it is for tasks that measure a slice's neighbours too.
     blind : bool
@@ -55,10 +63,20 @@ class Method:
     learns: bool = False
     needs: str = ""
     install: str = NON_COMMERCIAL
+    program: str = ""
     for_neighbours: bool = False
     blind: bool = False
 
     @property
     def available(self) -> bool:
-        """Whether the optional library it needs is there."""
-        return not self.needs or importlib.util.find_spec(self.needs) is not None
+        """Whether all that it needs is there."""
+        return not self.lacks
+
+    @property
+    def lacks(self) -> str:
+        """What it needs and does not find, in words; empty where it can run."""
+        if self.needs and importlib.util.find_spec(self.needs) is None:
+            return f"the package {self.needs} is not installed"
+        if self.program and not os.environ.get(self.program, "").strip():
+            return f"the environment variable {self.program} names no command"
+        return ""

@@ -12,7 +12,7 @@ from medinr.acquisition.ways import acquisition_class, acquisitions
 from medinr.config import ReconstructConfig
 from medinr.config.protocol import NamedTask
 from medinr.errors import ConfigError, LibraryError
-from medinr.jobs.methods.acquired_rows import ACQUIRED_METHODS
+from medinr.jobs.methods.acquired_rows import ACQUIRED_METHODS, THICK_METHODS
 from medinr.jobs.methods.classical import (
     by_bm3d,
     by_bm4d,
@@ -204,9 +204,10 @@ METHODS: dict[str, Method] = {
         learns=True,
     ),
     **ACQUIRED_METHODS,
+    **THICK_METHODS,
     "medinr": Method(
         "what medinr reconstruct does: plug-and-play, neighbouring slices jointly, auxiliary scans where they help; "
-        "of an image file alone, what medinr denoise does",
+        "of an image file alone, what medinr denoise or medinr superres does",
         by_medinr,
         _medinr,
         _has_model,
@@ -224,7 +225,7 @@ def find_method(name: str) -> tuple[str, Method]:
     ConfigError
         When there is none.
     LibraryError
-        When it needs a library that is not installed.
+        When it needs a library that is not installed, or a program that nothing names.
     """
     by_case = {known.casefold(): known for known in METHODS}
     if name.casefold() not in by_case:
@@ -232,6 +233,10 @@ def find_method(name: str) -> tuple[str, Method]:
         hint = f" Did you mean {by_case[near[0]]!r}?" if near else ""
         raise ConfigError(f"There is no method {name!r}.{hint} Known: {', '.join(METHODS)}.")
     found = by_case[name.casefold()]
+    if METHODS[found].program and not METHODS[found].available:
+        raise LibraryError(
+            f"{found} runs a program of its own, and {METHODS[found].lacks}. Set it to {METHODS[found].install}."
+        )
     if not METHODS[found].available:
         raise LibraryError(
             f"{found} needs the package {METHODS[found].needs}, which is not installed: pip install "
@@ -248,7 +253,7 @@ def choose_methods(task: NamedTask, asked: Sequence[str]) -> tuple[str, ...]:
     ConfigError
         When a name is unknown.
     LibraryError
-        When the method needs a library that is not installed.
+        When the method needs a library that is not installed, or a program that nothing names.
     """
     by_case = {name.casefold(): name for name in METHODS}
     for name in sorted(asked):
@@ -265,7 +270,7 @@ def choose_methods(task: NamedTask, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def unavailable(task: NamedTask) -> tuple[str, ...]:
-    """Names of the methods that suit a task, but need a library that is not installed."""
+    """Names of the methods that suit a task, but need what is not there."""
     return tuple(name for name, method in METHODS.items() if _suits(method, task) and not method.available)
 
 
