@@ -63,8 +63,8 @@ def autocorrelation(variance: NDArray[np.float64], patches: int | None = None) -
 
 def neighbours(table: NDArray[np.float64]) -> float:
     """Largest correlation, in magnitude, of directly neighbouring pixels along y, x and the diagonal."""
-    middle = len(table) // 2
-    return float(np.abs(table[middle : middle + 2, middle : middle + 2]).ravel()[1:].max())
+    y, x = (size // 2 for size in table.shape)
+    return float(np.abs(table[y : y + 2, x : x + 2]).ravel()[1:].max())
 
 
 def measured_autocorrelation(

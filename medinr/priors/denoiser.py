@@ -83,8 +83,8 @@ class LocalDenoiser(nn.Module):
         ----------
         images : Tensor, shape (n, y, x)
             Real.
-        noise : Tensor, shape (n,)
-            Standard deviation of the noise in each image, in the unit of that image.
+        noise : Tensor, shape (n,) or (n, y, x)
+            Standard deviation of the noise in each image, or at each pixel, in the unit of that image.
         auxiliary_channels : Tensor, shape (n, auxiliary_channels, y, x), optional
             In the unit of the images; required where the architecture has some.
 
@@ -112,7 +112,8 @@ class LocalDenoiser(nn.Module):
                 f"(n, auxiliary_channels, y, x); got {count}."
             )
         differences = () if auxiliary_channels is None else (auxiliary_channels - images.unsqueeze(1)).unbind(1)
-        return torch.stack([images, noise.reshape(-1, 1, 1).expand_as(images), *differences], dim=1)
+        levels = noise if noise.ndim == images.ndim else noise.reshape(-1, 1, 1).expand_as(images)
+        return torch.stack([images, levels, *differences], dim=1)
 
     @torch.no_grad()
     def infer(
@@ -128,7 +129,7 @@ class LocalDenoiser(nn.Module):
         ----------
         images : Tensor, shape (n, y, x)
             Real.
-        noise : Tensor, shape (n,)
+        noise : Tensor, shape (n,) or (n, y, x)
         precision : torch.dtype
             In which the residual is computed; it is subtracted from the images in their own precision.
         auxiliary_channels : Tensor, shape (n, auxiliary_channels, y, x), optional

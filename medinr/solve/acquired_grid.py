@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medinr.noise.correlation import INDEPENDENT, neighbours
+from medinr.noise.scan_noise import ScanNoise
 
 
 def acquired_shape(shape: tuple[int, int], zero_filling: tuple[float, float]) -> tuple[int, int]:
@@ -43,3 +47,35 @@ def on_frequencies(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
             filled[..., -half:] = spectrum[..., -half:]
         found = np.moveaxis(np.fft.ifft(filled, axis=-1), -1, axis) * (wanted / size)
     return (found if np.iscomplexobj(image) else found.real).astype(image.dtype)
+
+
+def on_acquired_grid(noise: ScanNoise) -> ScanNoise:
+    """Noise of a scan whose zero filling is undone: its standard deviation is the same, its correlation is not.
+
+    The autocorrelation on the acquired grid is that of the scan at multiples of the pixels per acquired sample.
+
+    Parameters
+    ----------
+    noise : ScanNoise
+        Of the scan as it is.
+
+    Returns
+    -------
+    ScanNoise
+        Without zero filling; the map of sigma stays on the grid of the scan.
+    """
+    table = noise.autocorrelation
+    if table is None or noise.zero_filling == (1.0, 1.0):
+        return replace(noise, zero_filling=(1.0, 1.0))
+    along_y, along_x = (
+        _band_limited(size // 2, ratio) for size, ratio in zip(table.shape, noise.zero_filling, strict=True)
+    )
+    found = along_y @ table @ along_x.T
+    return replace(noise, autocorrelation=found if neighbours(found) >= INDEPENDENT else None, zero_filling=(1.0, 1.0))
+
+
+def _band_limited(reach: int, ratio: float) -> NDArray[np.float64]:
+    """Interpolation from distances of up to ``reach`` pixels to multiples of ``ratio`` pixels within them."""
+    most = int(reach / ratio)
+    distances = np.subtract.outer(ratio * np.arange(-most, most + 1), np.arange(-reach, reach + 1))
+    return np.asarray(np.sinc(distances), dtype=np.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,13 +17,19 @@ from torch import Tensor
 
 from medinr.errors import ConfigError
 from medinr.io.padding import HU_FLOOR
+from medinr.noise.correlation import neighbours
 from medinr.noise.scan_noise import ScanNoise
+from medinr.priors.denoiser import LocalDenoiser
 from medinr.priors.denoiser_prior import ORIENTATIONS, DenoiserPrior, oriented, oriented_back, smooth_phasor
-from medinr.priors.scan_denoiser import ScanDenoiser
-from medinr.solve.acquired_grid import acquired_shape, on_frequencies
+from medinr.priors.scan_denoiser import SLICES, ScanDenoiser
+from medinr.solve.acquired_grid import acquired_shape, on_acquired_grid, on_frequencies
 from medinr.solve.noise_maps import noise_maps
+from medinr.solve.unfinished import Unfinished
 from medinr.volume import Volume
 from medinr.workers import Workers
+
+#: Correlation of neighbouring pixels up to which noise is like that of independent pixels.
+_ALMOST_INDEPENDENT = 0.15
 
 #: Called with the slices done and how many there are.
 Progress = Callable[[int, int], None]
@@ -37,6 +43,7 @@ def denoise_scan(
     *,
     orientations: int = ORIENTATIONS,
     progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
 ) -> NDArray[Any]:
     """Denoise a scan slice by slice, each with its neighbours.
 
@@ -51,6 +58,8 @@ def denoise_scan(
     orientations : int
         Rotations and flips of the grid whose mean is taken; fewer take less time.
     progress : callable, optional
+    unfinished : Unfinished, optional
+        Keeps slices that are done; those of a run that was stopped are not done again.
 
     Returns
     -------
@@ -63,8 +72,7 @@ def denoise_scan(
     ConfigError
         When the prior has no denoiser for scans.
     """
-    denoiser = prior.scan_denoiser
-    if denoiser is None:
+    if prior.scan_denoiser is None:
         raise ConfigError(
             "This model has no denoiser for scans as they were acquired. Choose another with --model (medinr models "
             "lists them), or train one: medinr pretrain"
@@ -73,24 +81,56 @@ def denoise_scan(
         return volume.array.copy()
     shape = volume.array.shape[1:]
     grid = acquired_shape((shape[0], shape[1]), noise.zero_filling)
-    slices = _Slices(volume, noise, grid, orientations)
+    acquired = on_acquired_grid(noise)
+    slices = _Slices(volume, acquired, grid, _denoisers(prior, prior.scan_denoiser, acquired), orientations)
     result = np.empty_like(volume.array)
-    workers, count = Workers(), len(volume.array)
+    workers, count, before = Workers(), len(volume.array), 0
+    if unfinished is not None and (found := unfinished.load()) is not None:
+        before = found[0]
+        result[:before] = found[1]
 
     def denoise(number: int) -> int:
-        removed = slices.removed(denoiser, number)
+        removed = slices.removed(number)
         if grid != shape:
             removed = on_frequencies(removed, (shape[0], shape[1]))
         result[number] = volume.array[number] - removed
         return number
 
-    for first in range(0, count, workers.count):
-        done = workers.map(denoise, range(first, min(first + workers.count, count)))
+    for first in range(before, count, workers.count):
+        done = workers.map(denoise, range(first, min(first + workers.count, count)))[-1] + 1
+        if unfinished is not None:
+            unfinished.save(done, result[:done])
         if progress is not None:
-            progress(done[-1] + 1, count)
+            progress(done, count)
     if noise.kind != "gaussian":
         np.clip(result, 0, None, out=result)
     return result
+
+
+class _Denoiser(Protocol):
+    def infer(self, slices: Tensor, noise: Tensor) -> Tensor:
+        """See `ScanDenoiser.infer`."""
+
+
+@dataclass(frozen=True, eq=False)
+class _OfOneSlice:
+    """A small denoiser in place of one for scans: neither neighbours nor correlation matter to it."""
+
+    small: LocalDenoiser
+
+    def infer(self, slices: Tensor, noise: Tensor) -> Tensor:
+        return self.small.infer(slices[:, SLICES // 2], noise[:, 0])
+
+
+def _denoisers(prior: DenoiserPrior, scan: ScanDenoiser, noise: ScanNoise) -> tuple[_Denoiser, ...]:
+    """Add the small denoiser where it knows the noise: independent, and Gaussian or Rician.
+
+    The errors of two networks are less alike than those of one in several orientations (Krogh & Vedelsby, NIPS 1995).
+    """
+    if noise.autocorrelation is not None and neighbours(noise.autocorrelation) > _ALMOST_INDEPENDENT:
+        return (scan,)
+    small = {"gaussian": prior.denoiser, "rician": prior.magnitude_denoiser}.get(noise.kind)
+    return (scan,) if small is None else (scan, _OfOneSlice(small))
 
 
 @dataclass(frozen=True)
@@ -100,17 +140,18 @@ class _Slices:
     volume: Volume
     noise: ScanNoise
     grid: tuple[int, int]
+    denoisers: tuple[_Denoiser, ...]
     orientations: int
 
-    def removed(self, denoiser: ScanDenoiser, number: int) -> NDArray[Any]:
+    def removed(self, number: int) -> NDArray[Any]:
         """What is taken away from a slice, on the grid that was acquired."""
         slices = torch.stack([self._slice(near) for near in self._neighbours(number)])
         maps = torch.from_numpy(self._maps(number))
         if not slices.is_complex():
-            return np.asarray((slices[1] - self._mean(denoiser, slices, maps)).numpy())
+            return np.asarray((slices[1] - self._mean(slices, maps)).numpy())
         phasors = torch.stack([smooth_phasor(image) for image in slices])
         upright = slices * phasors.conj()
-        parts = [part[1] - self._mean(denoiser, part.contiguous(), maps) for part in (upright.real, upright.imag)]
+        parts = [part[1] - self._mean(part.contiguous(), maps) for part in (upright.real, upright.imag)]
         return np.asarray((torch.complex(parts[0], parts[1]) * phasors[1]).numpy())
 
     def _neighbours(self, number: int) -> tuple[int, int, int]:
@@ -136,11 +177,12 @@ class _Slices:
         maps = noise_maps(self.noise, number, (y, x))
         return maps if self.grid == (y, x) else np.stack([_coarser(one, self.grid) for one in maps])
 
-    def _mean(self, denoiser: ScanDenoiser, slices: Tensor, maps: Tensor) -> Tensor:
-        """Mean of a real slice denoised in several orientations."""
+    def _mean(self, slices: Tensor, maps: Tensor) -> Tensor:
+        """Mean of a real slice denoised in several orientations, by each denoiser in as many."""
         total = torch.zeros_like(slices[1])
         for orientation in range(self.orientations):
             given = (oriented(part, orientation).unsqueeze(0) for part in (slices, maps))
+            denoiser = self.denoisers[orientation * len(self.denoisers) // self.orientations]
             total += oriented_back(denoiser.infer(*given)[0], orientation)
         return total / self.orientations
 

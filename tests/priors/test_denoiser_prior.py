@@ -206,3 +206,13 @@ def test_contrast_cannot_be_negative() -> None:
 def test_levels_must_rise() -> None:
     with pytest.raises(ConfigError, match="lowest < highest"):
         PriorSettings(lowest=0.3, highest=0.1)
+
+
+def test_a_level_of_the_image_is_one_at_every_pixel():
+    generator = torch.Generator().manual_seed(1)
+    small = LocalDenoiser(DenoiserSettings(4, 3), generator)
+    images, levels = torch.rand(2, 12, 9, generator=generator), torch.tensor([0.1, 0.3])
+    expected = small.infer(images, levels)
+    torch.testing.assert_close(small.infer(images, levels[:, None, None].expand(2, 12, 9)), expected)
+    steeper = levels[:, None, None] * torch.linspace(1, 2, 9).expand(2, 12, 9)
+    assert not torch.allclose(small.infer(images, steeper), expected)

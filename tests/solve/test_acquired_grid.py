@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medinr.solve.acquired_grid import acquired_shape, on_frequencies
+from medinr.noise.scan_noise import ScanNoise
+from medinr.solve.acquired_grid import acquired_shape, on_acquired_grid, on_frequencies
 
 SIZES = st.integers(8, 24)
 
@@ -36,3 +37,21 @@ def test_cropping_undoes_filling_up_to_the_highest_frequency():
 
 def test_the_acquired_grid_is_that_of_the_ratio():
     assert acquired_shape((384, 256), (1.5, 1.0)) == (256, 256)
+
+
+def test_correlation_is_told_at_distances_of_acquired_samples():
+    at = np.arange(-7, 8)
+    # Noise that was smoothed, then zero-filled: a Gaussian, twice as wide in pixels as in samples along y.
+    wide, narrow = (np.exp(-np.square(at / width)) for width in (4.0, 2.0))
+    found = on_acquired_grid(ScanNoise("rician", 0.1, autocorrelation=np.outer(wide, narrow), zero_filling=(2.0, 1.0)))
+    assert found.zero_filling == (1.0, 1.0)
+    assert found.sigma == 0.1
+    samples = np.exp(-np.square(np.arange(-3, 4) / 2.0))
+    np.testing.assert_allclose(found.autocorrelation, np.outer(samples, narrow), atol=1e-6)
+
+
+def test_what_zero_filling_correlates_alone_is_independent():
+    at = np.arange(-7, 8)
+    table = np.outer(np.sinc(at / 1.5), np.sinc(at / 1.25))
+    found = on_acquired_grid(ScanNoise("rician", 0.1, autocorrelation=table, zero_filling=(1.5, 1.25)))
+    assert found.autocorrelation is None

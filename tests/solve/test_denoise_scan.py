@@ -1,5 +1,7 @@
 """Scans as they were acquired, denoised: what the denoiser is told, and where its image goes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ from medinr.priors.denoiser_prior import DenoiserPrior
 from medinr.solve.denoise_scan import denoise_scan
 from medinr.volume import Volume
 
-WHITE = ScanNoise("gaussian", 0.1)
+#: Noise that the small denoiser does not know, so that the one for scans works alone.
+CORRELATED = ScanNoise("gaussian", 0.1, autocorrelation=np.array([[0.0, 0.0, 0.0], [0.5, 1.0, 0.5], [0.0, 0.0, 0.0]]))
 
 
 class Watching(nn.Module):
@@ -27,8 +30,21 @@ class Watching(nn.Module):
         return slices[:, 1] + self.share * (slices.mean(dim=1) - slices[:, 1])
 
 
-def prior(denoiser: nn.Module | None) -> DenoiserPrior:
-    return DenoiserPrior(LocalDenoiser(DenoiserSettings(2, 2)), scan_denoiser=denoiser)
+class Halving(nn.Module):
+    """Stands for a small denoiser: takes off half, and sees the noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = []
+
+    def infer(self, images: Tensor, noise: Tensor) -> Tensor:
+        self.seen.append(noise.clone())
+        return 0.5 * images
+
+
+def prior(denoiser: nn.Module | None, small: nn.Module | None = None, magnitude: nn.Module | None = None):
+    small = LocalDenoiser(DenoiserSettings(2, 2)) if small is None else small
+    return DenoiserPrior(small, magnitude_denoiser=magnitude, scan_denoiser=denoiser)
 
 
 def scan(values, modality: str = "MR", unit: str = "a.u.") -> Volume:
@@ -40,13 +56,13 @@ def levels(*values: float, y: int = 6, x: int = 7):
 
 
 def test_each_slice_is_given_its_neighbours_and_the_one_there_is_at_the_ends():
-    found = denoise_scan(scan(levels(1, 2, 6)), WHITE, prior(Watching()))
+    found = denoise_scan(scan(levels(1, 2, 6)), CORRELATED, prior(Watching()))
     np.testing.assert_allclose(found[:, 0, 0], [(2 + 1 + 2) / 3, 3, (2 + 6 + 2) / 3], rtol=1e-6)
 
 
 def test_a_single_slice_is_its_own_neighbour():
     watching = Watching()
-    found = denoise_scan(scan(levels(3)), WHITE, prior(watching))
+    found = denoise_scan(scan(levels(3)), CORRELATED, prior(watching))
     np.testing.assert_allclose(found, levels(3), rtol=1e-6)
     assert torch.equal(watching.seen[0][0][0, 0], watching.seen[0][0][0, 1])
 
@@ -54,7 +70,7 @@ def test_a_single_slice_is_its_own_neighbour():
 def test_all_orientations_give_their_image_back_in_place():
     values = np.random.default_rng(0).random((2, 6, 9), np.float32)
     watching = Watching(0.0)
-    np.testing.assert_allclose(denoise_scan(scan(values), WHITE, prior(watching)), values, rtol=1e-6)
+    np.testing.assert_allclose(denoise_scan(scan(values), CORRELATED, prior(watching)), values, rtol=1e-6)
     assert len(watching.seen) == 2 * 8
     assert {tuple(slices.shape[2:]) for slices, _ in watching.seen} == {(6, 9), (9, 6)}
 
@@ -76,14 +92,15 @@ def test_the_denoiser_is_told_level_floor_and_correlation():
 def test_hounsfield_units_are_brightness_and_padding_is_the_darkest():
     values = levels(-1000, 0, -2000)
     watching = Watching(0.0)
-    found = denoise_scan(scan(values, "CT", "HU"), ScanNoise("gaussian", 20.0), prior(watching), orientations=1)
+    noise = replace(CORRELATED, sigma=20.0)
+    found = denoise_scan(scan(values, "CT", "HU"), noise, prior(watching), orientations=1)
     assert sorted(float(slices[0, 1, 0, 0]) for slices, _ in watching.seen) == [0.0, 24.0, 1024.0]
     np.testing.assert_array_equal(found, values)
 
 
 def test_complex_scans_lose_the_same_share_from_both_parts():
     values = levels(1, 2, 6).astype(np.complex64) * np.exp(0.7j).astype(np.complex64)
-    found = denoise_scan(scan(values), WHITE, prior(Watching()))
+    found = denoise_scan(scan(values), CORRELATED, prior(Watching()))
     assert found.dtype == np.complex64
     np.testing.assert_allclose(found[1], 3 * np.exp(0.7j) * np.ones((6, 7)), rtol=1e-5)
 
@@ -104,12 +121,45 @@ def test_without_noise_nothing_changes_and_magnitudes_stay_positive():
     assert denoise_scan(scan(levels(0, 0.1, 0) - 0.3), ScanNoise("rician", 0.1), prior(Watching())).min() >= 0
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "rician"])
+def test_independent_noise_is_taken_off_by_both_denoisers(kind):
+    small = Halving()
+    both = prior(Watching(0.0), small) if kind == "gaussian" else prior(Watching(0.0), magnitude=small)
+    sigma_map = np.linspace(0.1, 0.2, 42, dtype=np.float32).reshape(1, 6, 7)
+    found = denoise_scan(scan(levels(4)), ScanNoise(kind, 0.15, sigma_map=sigma_map), both)
+    np.testing.assert_allclose(found, levels(3))
+    # Each in half of the orientations; the fifth is the first one flipped.
+    assert len(small.seen) == 4
+    np.testing.assert_array_equal(small.seen[0].numpy(), sigma_map[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    "noise", [CORRELATED, ScanNoise("chi", 0.1, coils=4), ScanNoise("rician", 0.1)], ids=lambda noise: noise.kind
+)
+def test_noise_that_no_small_denoiser_knows_is_left_to_the_one_for_scans(noise):
+    small = Halving()
+    found = denoise_scan(scan(levels(4)), noise, prior(Watching(0.0), small), orientations=2)
+    np.testing.assert_array_equal(found, levels(4))
+    assert not small.seen
+
+
+def test_noise_that_zero_filling_correlates_is_independent_where_it_was_acquired():
+    at = np.arange(-7, 8)
+    table = np.outer(np.sinc(at / 1.5), np.sinc(at / 1.5))
+    noise = ScanNoise("rician", 0.1, autocorrelation=table, zero_filling=(1.5, 1.5))
+    watching, small = Watching(0.0), Halving()
+    denoise_scan(scan(levels(4, y=12, x=15)), noise, prior(watching, magnitude=small), orientations=2)
+    maps = watching.seen[0][1][0].numpy()
+    np.testing.assert_allclose(maps[2:], 0.1, rtol=1e-6)
+    assert small.seen[0].shape == (1, 10, 8)
+
+
 def test_progress_counts_all_slices():
     seen = []
-    denoise_scan(scan(levels(*range(5))), WHITE, prior(Watching()), progress=lambda *at: seen.append(at))
+    denoise_scan(scan(levels(*range(5))), CORRELATED, prior(Watching()), progress=lambda *at: seen.append(at))
     assert seen[-1] == (5, 5)
 
 
 def test_a_model_without_such_a_denoiser_is_refused():
     with pytest.raises(ConfigError, match="no denoiser for scans as they were acquired"):
-        denoise_scan(scan(levels(1)), WHITE, prior(None))
+        denoise_scan(scan(levels(1)), CORRELATED, prior(None))
