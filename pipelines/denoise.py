@@ -26,7 +26,7 @@ def denoise(
     Parameters
     ----------
     request : ScanRequest
-        An unfinished run of the same request in the same folder is continued, volume by volume.
+        An unfinished run of the same request in the same folder is continued where it was.
     announce : callable
         Gets a line for everything that is found before the work begins: grid, noise, warnings, time and memory.
     progress : callable, optional

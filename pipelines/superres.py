@@ -32,7 +32,7 @@ def superres(
     Parameters
     ----------
     request : ScanRequest
-        An unfinished run of the same request in the same folder is continued, volume by volume.
+        An unfinished run of the same request in the same folder is continued where it was.
     spacing : tuple of float, optional
         Of the voxels wanted, in mm: cubic, or along (x, y, z).
     factor : tuple of float, optional

@@ -90,7 +90,9 @@ def _common(parser: argparse.ArgumentParser, out: str, methods: str) -> None:
     add_choice(parser)
     add_deidentify(parser)
     parser.add_argument(
-        "--force", action="store_true", help="treat it although it looks like labels, a map, phase or another modality"
+        "--force",
+        action="store_true",
+        help="treat it although it looks like labels, a map, phase or another modality, or was denoised by medinr",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what was found, and how long it would take; write nothing"

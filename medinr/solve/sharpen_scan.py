@@ -22,13 +22,13 @@ from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from medinr.noise.scan_noise import ScanNoise
-from medinr.precision import has_fast_bfloat16
 from medinr.priors.denoiser_prior import DenoiserPrior
 from medinr.solve.half_quadratic import half_quadratic_splitting
 from medinr.solve.sharpen_grid import TargetGrid
 from medinr.solve.sharpen_measurement import ScanMeasurement
 from medinr.solve.sharpen_planes import AlternatingPlanes, directions
 from medinr.solve.sharpen_settings import SharpenSettings
+from medinr.solve.unfinished import Unfinished
 from medinr.volume import Volume
 
 #: Called with iterations done and how many there are.
@@ -76,6 +76,7 @@ def sharpen_scan(
     thickness: float | None = None,
     settings: SharpenSettings | None = None,
     progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
 ) -> SharpenedScan:
     """Find the fine volume of which a scan is a measurement.
 
@@ -93,6 +94,8 @@ def sharpen_scan(
         (`ScanFacts.thickness`), or else the distance of the slices.
     settings : SharpenSettings, optional
     progress : callable, optional
+    unfinished : Unfinished, optional
+        Keeps the volume after an iteration; a run that was stopped goes on there, to the same bits.
 
     Returns
     -------
@@ -111,13 +114,19 @@ def sharpen_scan(
     settings = SharpenSettings() if settings is None else settings
     measurement = ScanMeasurement.of(volume, grid, noise, thickness, settings)
     consistency = measurement.consistency(settings)
-    if settings.precision == "auto" and has_fast_bfloat16(torch.device("cpu")):
-        prior = prior.in_precision(torch.bfloat16)
-    planes = AlternatingPlanes(prior, directions(grid.spacing, measurement.operator.measured))
+    planes = AlternatingPlanes(settings.with_precision(prior), directions(grid.spacing, measurement.operator.measured))
     levels = settings.levels(measurement.sigma)
-    start = _interpolated(volume, grid, measurement.scan) / measurement.scale
-    for done, _image in enumerate(half_quadratic_splitting(consistency, planes, levels, denoised=start), start=1):
+    found = None if unfinished is None else unfinished.load()
+    if found is None:
+        before, start = 0, _interpolated(volume, grid, measurement.scan) / measurement.scale
+    else:
+        before = found[0]
+        start = planes(torch.from_numpy(found[1]), levels[before - 1], before - 1)
+    rest = half_quadratic_splitting(consistency, planes, levels, denoised=start, first=before)
+    for done, _image in enumerate(rest, start=before + 1):
         image = _image
+        if unfinished is not None and done < len(levels):
+            unfinished.save(done, image.resolve_conj().numpy())
         if progress is not None:
             progress(done, len(levels))
     image = measurement.in_agreement(image, consistency)

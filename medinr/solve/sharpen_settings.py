@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from medinr.errors import ConfigError
+from medinr.precision import has_fast_bfloat16
+from medinr.priors.denoiser_prior import DenoiserPrior
 from medinr.solve.half_quadratic import falling_levels
 
 #: Noise over the 99th percentile of a scan between which the weight of the denoised image grows.
@@ -69,6 +72,11 @@ class SharpenSettings:
     def weight(self, sigma: float) -> float:
         """Weight of the denoised image, for noise in solver units."""
         return float(np.interp(sigma, (MODERATE, NOISY), (self.regularisation_weight, self.noisy_weight)))
+
+    def with_precision(self, prior: DenoiserPrior) -> DenoiserPrior:
+        """Return a denoiser with its convolutions in the precision that is asked for."""
+        fast = self.precision == "auto" and has_fast_bfloat16(torch.device("cpu"))
+        return prior.in_precision(torch.bfloat16) if fast else prior
 
     def levels(self, sigma: float) -> list[float]:
         """Noise level of each iteration, from that of the scan; both in solver units."""

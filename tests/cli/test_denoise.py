@@ -21,7 +21,7 @@ def made_up(monkeypatch):
     """A denoiser that subtracts 4 from everything, and a noise that is told; the calls of the denoiser."""
     calls = []
 
-    def denoise(volume, noise, model, progress=None):
+    def denoise(volume, noise, model, progress=None, unfinished=None):
         calls.append(volume)
         if progress is not None:
             progress(volume.shape[0], volume.shape[0])
@@ -112,7 +112,7 @@ def test_a_run_that_was_stopped_goes_on(medinr, made_up, synthetic, monkeypatch,
     nib.save(nib.Nifti1Image(np.stack([scan.array.T] * 4, -1), scan.affine), tmp_path / "rest_bold.nii.gz")
     good = DENOISERS["plug-and-play"]
 
-    def stopped(volume, noise, model, progress=None):
+    def stopped(volume, noise, model, progress=None, unfinished=None):
         if len(made_up) == 4:
             raise KeyboardInterrupt
         return good(volume, noise, model, progress)
@@ -152,7 +152,11 @@ def test_a_dicom_series_gives_a_derived_one(medinr, synthetic, tmp_path):
     assert header.PatientID == synthetic.PATIENT_ID
     assert header.SeriesDescription == "medinr denoise"
     assert json.loads((out / "result.json").read_text())["dicom"]["written"] is True
-    assert nib.load(out / "denoised.nii.gz").get_data_dtype() == np.int16
+    image = nib.load(out / "denoised.nii.gz")
+    assert image.get_data_dtype() == np.int16
+    # Outside the field of view values are those of the files: readers make -1024 of them.
+    np.testing.assert_array_equal(np.asarray(image.dataobj).T[:, :5], -2000)
+    assert (header.pixel_array[:5] + int(header.RescaleIntercept) == -2000).all()
     assert synthetic.PATIENT_ID not in (out / "result.json").read_text() + found.out
 
 
@@ -271,3 +275,44 @@ def test_help_says_what_a_learned_prior_can_do(medinr):
     found = medinr("denoise", "--help")
     assert found.code == 0
     assert "can remove small structure, or invent it" in re.sub(r"\s+", " ", found.out)
+
+
+@pytest.fixture
+def denoised_head(medinr, head, tmp_path):
+    assert medinr("denoise", head, "--out", tmp_path / "once").code == 0
+    return tmp_path / "once" / "denoised.nii.gz"
+
+
+def test_what_was_denoised_already_is_hardly_changed(medinr, denoised_head, tmp_path):
+    said = nib.load(denoised_head).header["descrip"].item().decode()
+    assert re.fullmatch(r"medinr \S+, denoise", said)
+    found = medinr("denoise", denoised_head, "--out", tmp_path / "twice", "--debug")
+    assert found.code == 0, found.err
+    assert "Warning: the scan was denoised by medinr already" in found.out
+    assert "25 % of the effect is applied (--blend 1 for all)" in found.out
+    result = json.loads((tmp_path / "twice" / "result.json").read_text())
+    assert result["blend"] == 0.25
+    assert result["noise"]["reliable"] is False
+    once, twice = (read_nifti(path).array for path in (denoised_head, tmp_path / "twice" / "denoised.nii.gz"))
+    tissue = twice > 0
+    np.testing.assert_array_equal(twice[tissue], once[tissue] - 1)
+
+
+@pytest.mark.parametrize("option", [("--sigma", "11.5"), ("--force",), ("--blend", "1")])
+def test_all_of_the_effect_is_for_who_asks_for_it(medinr, denoised_head, tmp_path, option):
+    found = medinr("denoise", denoised_head, "--out", tmp_path / "twice", *option, "--debug")
+    assert found.code == 0, found.err
+    assert "the scan was denoised by medinr already" in found.out
+    assert json.loads((tmp_path / "twice" / "result.json").read_text())["blend"] == 1.0
+
+
+def test_a_derived_series_is_known_again(medinr, synthetic, tmp_path):
+    synthetic.write_dicom_series(tmp_path / "series", synthetic.phantom((4, 24, 20), "CT"))
+    for options in ((), ("--deidentify",)):
+        once, twice = tmp_path / f"once{len(options)}", tmp_path / f"twice{len(options)}"
+        found = medinr("denoise", tmp_path / "series", "--out", once, *options, "--debug")
+        assert found.code == 0, found.err
+        assert "already" not in found.out
+        found = medinr("denoise", once / "dicom", "--out", twice, "--debug")
+        assert "Warning: the scan was denoised by medinr already" in found.out
+        assert json.loads((twice / "result.json").read_text())["blend"] == 0.25

@@ -20,7 +20,7 @@ def made_up(monkeypatch):
     """Adds 1 to cubic splines; the thicknesses that it was told."""
     told = []
 
-    def sharpen(volume, grid, noise, model, progress=None):
+    def sharpen(volume, grid, noise, model, progress=None, unfinished=None):
         told.append(grid.thickness)
         plain = continued_onto(volume, grid.target.affine, grid.target.shape)
         if progress is not None:
@@ -34,6 +34,7 @@ def made_up(monkeypatch):
     monkeypatch.setitem(SHARPENERS, "plug-and-play", sharpen)
     monkeypatch.setattr("medinr.jobs.scan.judge.unlike_training", lambda *_: "")
     monkeypatch.setattr("medinr.jobs.scan.noise._found", noise)
+    monkeypatch.setattr("medinr.solve.sharpen_time._SECONDS", 0.01)
     return told
 
 
@@ -158,3 +159,15 @@ def test_a_dry_run_and_help(medinr, head, tmp_path):
     assert not (tmp_path / "out").exists()
     found = medinr("superres", "--help")
     assert "can remove small structure, or invent it" in re.sub(r"\s+", " ", found.out)
+
+
+def test_a_denoised_scan_may_be_refined_in_full(medinr, head, tmp_path):
+    scan = nib.load(head)
+    scan.header["descrip"] = b"medinr 1.0, denoise"
+    nib.save(scan, tmp_path / "denoised.nii.gz")
+    found = medinr("superres", tmp_path / "denoised.nii.gz", "--spacing", "1", "--out", tmp_path / "out", "--debug")
+    assert found.code == 0, found.err
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["blend"] == 1.0
+    assert "the scan was denoised by medinr already" in result["notes"]
+    assert nib.load(tmp_path / "out" / "sharpened.nii.gz").header["descrip"].item().decode().endswith(", superres")

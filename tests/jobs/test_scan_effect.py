@@ -1,6 +1,7 @@
 """How much of the effect is applied, which voxels keep their values, what is kept of an unfinished run."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,16 +121,22 @@ def test_kept_volumes_are_those_of_the_same_run(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
-def test_the_forecast_is_of_the_whole_from_a_part(synthetic):
+@pytest.mark.parametrize("threads", [1, 6])
+def test_the_forecast_is_of_the_whole_from_a_part(synthetic, monkeypatch, threads):
     scan = synthetic.phantom((20, 200, 150))
-    seen = []
+    seen, clock = [], [0.0]
 
     def treat(part, noise):
         seen.append((part.shape, noise.sigma_map.shape))
+        clock[0] += part.array.size * 1e-6
+
+    monkeypatch.setattr("medinr.jobs.scan.forecast.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
 
     noise = replace(NOISE, sigma_map=np.ones(scan.shape, np.float32))
     expected = forecast(scan, noise, 3, treat)
-    assert seen == [((3, 32, 32), (3, 32, 32)), ((4, 96, 96), (4, 96, 96))]
-    assert expected.seconds >= 0
+    part = (max(2, threads), 128, 128)
+    assert seen == [((3, 32, 32), (3, 32, 32)), (part, part)]
+    assert expected.seconds == pytest.approx(3 * scan.array.size * 1e-6)
     assert expected.bytes > 1e8
     assert "GB of memory" in expected.words

@@ -19,12 +19,12 @@ NOISE = ScanNoise("rician", 10.0)
 
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch):
-    def denoise(volume, noise, model, progress=None):
+    def denoise(volume, noise, model, progress=None, unfinished=None):
         if progress is not None:
             progress(1, 1)
         return volume.array - volume.array.dtype.type(noise.sigma)
 
-    def sharpen(volume, grid, noise, model, progress=None):
+    def sharpen(volume, grid, noise, model, progress=None, unfinished=None):
         return SimpleNamespace(volume=continued_onto(volume, grid.target.affine, grid.target.shape), residual=0.9)
 
     monkeypatch.setitem(DENOISERS, "plug-and-play", denoise)

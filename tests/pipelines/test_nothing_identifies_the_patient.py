@@ -323,7 +323,7 @@ def test_a_treated_scan_does_not_name_the_patient(run, models, request, monkeypa
     from medinr.jobs.scan.methods import DENOISERS
 
     # The tiny model has no denoiser for scans.
-    monkeypatch.setitem(DENOISERS, "plug-and-play", lambda volume, noise, model, progress=None: volume.array - 2)
+    monkeypatch.setitem(DENOISERS, "plug-and-play", lambda volume, *_: volume.array - 2)
     path, out = request.getfixturevalue(source), tmp_path / "out"
     said = run(*command, path, "--sigma", "9", "--model", models["MR"], "--out", out)
     assert "sigma 9" in said.out

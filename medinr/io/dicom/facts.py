@@ -10,6 +10,7 @@ from medinr.io.dicom.frames import Frame, groups_of, number_of, value_in
 from medinr.io.dicom.headers import read_header, words
 from medinr.io.dicom.lenient import leniently
 from medinr.io.dicom.mosaic import slice_times
+from medinr.io.treated import DENOISED_NOTE, is_denoised
 from medinr.volume import ScanFacts
 
 #: ImageType's third or fourth word, or ComplexImageComponent, and what part of the complex signal that is.
@@ -66,6 +67,8 @@ def facts_of(frame: Frame, notes: list[str]) -> ScanFacts:
             notes.append("MONOCHROME1: low values are shown bright; values are kept as they are")
         if frame.modality == "MR" and component not in ("", "magnitude"):
             notes.append(f"MR {component}, not magnitude")
+        if is_denoised(str(value_in(places, "DerivationDescription") or "")):
+            notes.append(DENOISED_NOTE)
         scale = number_of(dataset[_PHILIPS_SCALE].value) if _PHILIPS_SCALE in dataset else None
         if scale is not None and "philips" in str(dataset.get("Manufacturer") or "").lower():
             notes.append(

@@ -36,7 +36,7 @@ from medinr.io.limits import FREELY_INFLATED_BYTES, require_plausible_size
 from medinr.io.padding import fill_padding
 
 #: A padding value above this in HU could be tissue, and is left unchanged.
-_HU_PADDING_AT_MOST = -900.0
+HU_PADDING_AT_MOST = -900.0
 
 #: Decoders in the order of preference. GDCM ends the process on damaged JPEG 2000, so others come first.
 _DECODERS = (
@@ -111,25 +111,30 @@ def real_values(
         When a CT slice has no rescale slope or intercept.
     """
     padding = _padding(stored, frame)
-    stored = _within_stored_bits(stored, frame)
-    if frame.header.stored.table and dataset is not None:
-        out[:] = apply_modality_lut(stored, dataset)
-    else:
-        if frame.modality == "CT" and (frame.intercept is None or frame.slope is None):
-            raise FileError(
-                f"{frame.name}: RescaleIntercept (0028,1052) or RescaleSlope (0028,1053) is missing, so the "
-                "numbers are not Hounsfield units. Export the series again."
-            )
-        _rescale(stored, 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0, out)
+    rescaled(stored, frame, dataset, out)
     if is_hounsfield(frame):
         if padding is not None:
-            padding &= (out <= _HU_PADDING_AT_MOST) | _beyond_tissue(frame)
+            padding &= (out <= HU_PADDING_AT_MOST) | _beyond_tissue(frame)
         known = 0 if padding is None else int(padding.sum())
         return known, fill_padding(out, padding) - known
     if padding is None:
         return 0, 0
     out[padding] = 0.0
     return int(padding.sum()), 0
+
+
+def rescaled(stored: NDArray[Any], frame: Frame, dataset: Dataset | None, out: NDArray[np.float32]) -> None:
+    """Convert stored numbers as `real_values` does, padding among them."""
+    stored = _within_stored_bits(stored, frame)
+    if frame.header.stored.table and dataset is not None:
+        out[:] = apply_modality_lut(stored, dataset)
+        return
+    if frame.modality == "CT" and (frame.intercept is None or frame.slope is None):
+        raise FileError(
+            f"{frame.name}: RescaleIntercept (0028,1052) or RescaleSlope (0028,1053) is missing, so the "
+            "numbers are not Hounsfield units. Export the series again."
+        )
+    _rescale(stored, 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0, out)
 
 
 def _rescale(stored: NDArray[Any], slope: float, intercept: float, out: NDArray[np.float32]) -> None:
@@ -180,7 +185,7 @@ def _beyond_tissue(frame: Frame) -> bool:
     slope, intercept = frame.slope or 1.0, frame.intercept or 0.0
     signed = (_as_kind(value, "i", _SIGN_BITS) for value in frame.header.stored.padding)
     limits = () if frame.header.stored.padding_limit is None else (frame.header.stored.padding_limit,)
-    return not limits and all(value < 0 and slope * value + intercept <= _HU_PADDING_AT_MOST for value in signed)
+    return not limits and all(value < 0 and slope * value + intercept <= HU_PADDING_AT_MOST for value in signed)
 
 
 def _within_stored_bits(stored: NDArray[Any], frame: Frame) -> NDArray[Any]:

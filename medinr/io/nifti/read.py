@@ -17,6 +17,7 @@ from medinr.io.nifti.geometry import find_affine
 from medinr.io.nifti.header import NiftiFile, open_nifti, open_voxels
 from medinr.io.nifti.voxels import choose_volume, read_voxels, require_voxels
 from medinr.io.recognise import naming_note
+from medinr.io.treated import DENOISED_NOTE, is_denoised
 from medinr.volume import ScanFacts, Volume
 
 #: Intents of a header (intent_code) that are no scan: statistics, estimates, labels, vectors.
@@ -106,6 +107,8 @@ def _notes_on_files(scan: NiftiFile) -> list[str]:
     naming = naming_note(scan.header_path, scan.header_compressed)
     if naming:
         notes.append(naming)
+    if is_denoised(scan.text):
+        notes.append(DENOISED_NOTE)
     if not scan.is_analyze:
         intent = int(scan.header["intent_code"])
         if intent == _LABELS:

@@ -31,6 +31,9 @@ _SAME = 1e-4
 #: Largest number of voxels along an axis that NIfTI-1 can say.
 _MOST_OF_ONE = 2**15 - 1
 
+#: Bytes of a description; one more ends it.
+_DESCRIPTION = 79
+
 #: Of gzip: noise does not compress, and the fastest is nearly as small as the smallest.
 _LEVEL = 1
 
@@ -40,7 +43,7 @@ _TIME, _MM, _SECONDS = 0x38, 2, 8
 
 @contextmanager
 def nifti_series(
-    path: Path | str, like: Volume, count: int, stored: StoredAs, overwrite: bool = False
+    path: Path | str, like: Volume, count: int, stored: StoredAs, overwrite: bool = False, description: str = ""
 ) -> Iterator[Callable[[Array], None]]:
     """Write volumes of one grid into one file, atomically: three-dimensional for one volume, else four-dimensional.
 
@@ -59,6 +62,8 @@ def nifti_series(
     stored : StoredAs
         How values are stored.
     overwrite : bool
+    description : str
+        Text for the header, of 79 characters that are kept.
 
     Yields
     ------
@@ -78,6 +83,7 @@ def nifti_series(
     if not path.name.endswith((".nii", ".nii.gz")):
         raise FileError(f"{path}: scans are written as NIfTI; give it a name that ends in .nii or .nii.gz.")
     header = _header(like, count, stored)
+    header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION]
     done = 0
     try:
         with atomic_path(path, overwrite) as temporary, _opened(temporary) as file:

@@ -14,6 +14,7 @@ from medinr.jobs.scan.prepare import ScanJob
 from medinr.jobs.scan.volumes import treat_volumes
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
+from medinr.solve.unfinished import Unfinished
 from medinr.volume import Volume
 
 
@@ -26,6 +27,7 @@ def denoised(
     blend: float = 1.0,
     mask: NDArray[np.bool_] | None = None,
     progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
 ) -> NDArray[Any]:
     """Denoise one volume.
 
@@ -41,13 +43,15 @@ def denoised(
     mask : ndarray of bool, shape (z, y, x), optional
         What is treated.
     progress : callable, optional
+    unfinished : Unfinished, optional
+        State of a run that was stopped.
 
     Returns
     -------
     ndarray, shape (z, y, x)
         Values outside the field of view, of a blanked background and outside the mask are those of the scan.
     """
-    full = DENOISERS[require_method(method, DENOISERS)](volume, noise, model, progress)
+    full = DENOISERS[require_method(method, DENOISERS)](volume, noise, model, progress, unfinished)
     return applied(volume.array, full, blend, untouched(volume, mask))
 
 
@@ -62,7 +66,7 @@ def denoise_volumes(job: ScanJob, kept: KeptVolumes, progress: Progress | None =
         Called with slices done and slices in all, over all volumes.
     """
 
-    def treat(volume: Volume, report: Progress) -> tuple[NDArray[Any], dict[str, float]]:
+    def treat(volume: Volume, report: Progress, unfinished: Unfinished) -> tuple[NDArray[Any], dict[str, float]]:
         values = denoised(
             volume,
             job.noise,
@@ -71,6 +75,7 @@ def denoise_volumes(job: ScanJob, kept: KeptVolumes, progress: Progress | None =
             blend=job.blend.value,
             mask=job.mask,
             progress=report,
+            unfinished=unfinished,
         )
         return values, {}
 

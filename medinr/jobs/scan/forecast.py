@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,8 +13,11 @@ import torch
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
-#: Slices, and pixels along each side, of the part that is timed; of methods that take many iterations less.
-PART = (4, 96, 96)
+#: Pixels along each side of the part that is timed: those of smaller parts take longer each. It has as many slices as
+#: there are threads, which share them, and two at least.
+PIXELS, _SLICES = 128, 2
+
+#: Part for methods that take many iterations.
 SMALL_PART = (3, 80, 80)
 
 #: Treated before, untimed: libraries start slowly.
@@ -60,7 +64,7 @@ def forecast(
     count: int,
     treat: Callable[[Volume, ScanNoise], object],
     voxels: int | None = None,
-    size: tuple[int, int, int] = PART,
+    size: tuple[int, int, int] | None = None,
 ) -> Forecast:
     """Treat a part of the scan and extend its time to the whole.
 
@@ -74,19 +78,24 @@ def forecast(
         Treats a volume with its noise.
     voxels : int, optional
         Of the result of one volume; as many as of the scan by default.
-    size : (int, int, int)
+    size : (int, int, int), optional
         Of the part, (z, y, x).
     """
     treat(*_part(volume, noise, _WARMING))
-    part, noise = _part(volume, noise, size)
+    part, noise = _part(volume, noise, size or (max(_SLICES, torch.get_num_threads()), PIXELS, PIXELS))
     started = time.perf_counter()
     treat(part, noise)
-    seconds = (time.perf_counter() - started) * volume.array.size / part.array.size * count
-    largest = max(volume.array.size, voxels or 0)
+    seconds = (time.perf_counter() - started) * volume.array.size / part.array.size
+    return Forecast(seconds * count, memory(volume, voxels))
+
+
+def memory(volume: Volume, voxels: int | None = None) -> float:
+    """Bytes that treating a volume needs, where the result has so many voxels (by default as many)."""
+    largest = max(math.prod(volume.shape), voxels or 0)
     if np.iscomplexobj(volume.array):
         largest *= 2
-    pixels = volume.array[0].size * torch.get_num_threads()
-    return Forecast(seconds, BASE_BYTES + BYTES_PER_VOXEL * largest + BYTES_PER_PIXEL * pixels)
+    pixels = math.prod(volume.shape[1:]) * torch.get_num_threads()
+    return BASE_BYTES + BYTES_PER_VOXEL * largest + BYTES_PER_PIXEL * pixels
 
 
 def _part(volume: Volume, noise: ScanNoise, most: tuple[int, int, int]) -> tuple[Volume, ScanNoise]:

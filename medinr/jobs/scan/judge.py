@@ -64,9 +64,10 @@ def judge(
     remarks, warned = (noise.remarks, ()) if noise.reliable else ((), noise.remarks)
     warned += (unlike,) if unlike and unlike not in blend.reasons else ()
     files = scan.provenance.files
+    others = tuple(note for note in scan.provenance.notes if note not in warned)
     return Judgement(
         blend,
-        notes_without_names((*scan.provenance.notes, *notes, *remarks), files),
+        notes_without_names((*others, *notes, *remarks), files),
         notes_without_names((*forced, *warned, *blend.warnings), files),
     )
 

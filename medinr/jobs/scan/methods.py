@@ -12,6 +12,7 @@ from medinr.jobs.scan.target import FinerGrid
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
 from medinr.priors.denoiser_prior import DenoiserPrior
+from medinr.solve.unfinished import Unfinished
 from medinr.volume import Volume
 
 #: Called with the number of slices (or steps) that are done, and of all.
@@ -31,57 +32,110 @@ class Sharpened(Protocol):
 
 
 #: Brings a scan to a finer grid.
-Sharpen = Callable[[Volume, FinerGrid, ScanNoise, Model, Progress | None], Sharpened]
+Sharpen = Callable[[Volume, FinerGrid, ScanNoise, Model, Progress | None, Unfinished | None], Sharpened]
 
 #: Gives the full effect: values of shape (z, y, x) on the scan's grid.
-Denoise = Callable[[Volume, ScanNoise, Model, Progress | None], NDArray[Any]]
+Denoise = Callable[[Volume, ScanNoise, Model, Progress | None, Unfinished | None], NDArray[Any]]
 
 DEFAULT_METHOD = "plug-and-play"
 
 
-def by_denoiser(volume: Volume, noise: ScanNoise, model: Model, progress: Progress | None = None) -> NDArray[Any]:
+def by_denoiser(
+    volume: Volume,
+    noise: ScanNoise,
+    model: Model,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
+) -> NDArray[Any]:
     """Denoise by the model's denoiser for scans (`medinr.solve.denoise_scan`)."""
     from medinr.solve.denoise_scan import denoise_scan
 
-    return denoise_scan(volume, noise, denoiser_of(model), progress=progress)
+    return denoise_scan(volume, noise, denoiser_of(model), progress=progress, unfinished=unfinished)
 
 
 def by_sharpening(
-    volume: Volume, grid: FinerGrid, noise: ScanNoise, model: Model, progress: Progress | None = None
+    volume: Volume,
+    grid: FinerGrid,
+    noise: ScanNoise,
+    model: Model,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Sharpened:
     """Bring a scan to a finer grid by the model's denoiser as prior (`medinr.solve.sharpen_scan`)."""
     from medinr.solve.sharpen_scan import sharpen_scan
 
-    return sharpen_scan(volume, grid.target, noise, denoiser_of(model), thickness=grid.thickness, progress=progress)
+    return sharpen_scan(
+        volume,
+        grid.target,
+        noise,
+        denoiser_of(model),
+        thickness=grid.thickness,
+        progress=progress,
+        unfinished=unfinished,
+    )
 
 
-def by_network(volume: Volume, noise: ScanNoise, model: Model, progress: Progress | None = None) -> NDArray[Any]:
-    """Fit coordinate networks to what the model's denoiser makes of the scan (`medinr.network.scan_fit`)."""
+def by_network(
+    volume: Volume,
+    noise: ScanNoise,
+    model: Model,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
+) -> NDArray[Any]:
+    """Fit coordinate networks to what the model's denoiser makes of the scan (`medinr.network.scan_fit`).
+
+    Of an unfinished volume the denoiser's part goes on where it was stopped; the networks' part starts again.
+    """
     from medinr.network.scan_fit import fit_scan
 
-    target = by_denoiser(volume, noise, model, _half(progress, 0))
+    target = by_denoiser(volume, noise, model, _half(progress, 0), unfinished)
     return fit_scan(volume, noise, model.trunk, model.length_scale, target=target, progress=_half(progress, 1))
 
 
-def by_network_alone(volume: Volume, noise: ScanNoise, model: Model, progress: Progress | None = None) -> NDArray[Any]:
-    """Fit coordinate networks to the scan itself until they learn its noise (`medinr.network.scan_fit`)."""
+def by_network_alone(
+    volume: Volume,
+    noise: ScanNoise,
+    model: Model,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
+) -> NDArray[Any]:
+    """Fit coordinate networks to the scan itself until they learn its noise (`medinr.network.scan_fit`).
+
+    An unfinished volume starts again.
+    """
     from medinr.network.scan_fit import fit_scan
 
     return fit_scan(volume, noise, model.trunk, model.length_scale, progress=progress)
 
 
 def by_finer_network(
-    volume: Volume, grid: FinerGrid, noise: ScanNoise, model: Model, progress: Progress | None = None
+    volume: Volume,
+    grid: FinerGrid,
+    noise: ScanNoise,
+    model: Model,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Sharpened:
-    """Fit coordinate networks to what the model's denoiser gives as prior (`medinr.network.scan_sharpen`)."""
-    target = by_sharpening(volume, grid, noise, model, _half(progress, 0)).volume
+    """Fit coordinate networks to what the model's denoiser gives as prior (`medinr.network.scan_sharpen`).
+
+    Of an unfinished volume the denoiser's part goes on where it was stopped; the networks' part starts again.
+    """
+    target = by_sharpening(volume, grid, noise, model, _half(progress, 0), unfinished).volume
     return _by_networks(volume, grid, noise, model, target, _half(progress, 1))
 
 
 def by_finer_network_alone(
-    volume: Volume, grid: FinerGrid, noise: ScanNoise, model: Model, progress: Progress | None = None
+    volume: Volume,
+    grid: FinerGrid,
+    noise: ScanNoise,
+    model: Model,
+    progress: Progress | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Sharpened:
-    """Fit coordinate networks between steps of data consistency, no denoiser (`medinr.network.scan_sharpen`)."""
+    """Fit coordinate networks between steps of data consistency, no denoiser (`medinr.network.scan_sharpen`).
+
+    An unfinished volume starts again.
+    """
     return _by_networks(volume, grid, noise, model, None, progress)
 
 

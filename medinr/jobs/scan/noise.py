@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medinr.errors import ConfigError, FileError, GeometryError, IntensityError
 from medinr.io.padding import HU_FLOOR
 from medinr.io.scan import read_scan
+from medinr.io.treated import DENOISED_NOTE
 from medinr.jobs.scan.source import ScanSource
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
@@ -150,6 +151,13 @@ def _found(source: ScanSource, told: ToldNoise, mask: NDArray[np.bool_] | None) 
     from medinr.noise.estimate import estimate_noise
 
     return estimate_noise(volume, coils=told.coils, mask=mask)
+
+
+def doubted_where_denoised(noise: ScanNoise, volume: Volume, told: ToldNoise) -> ScanNoise:
+    """Trust no noise that was found in what `medinr denoise` gave: what is left there is mostly tissue."""
+    if DENOISED_NOTE not in volume.provenance.notes or told.sigma is not None or told.scan is not None:
+        return noise
+    return replace(noise, reliable=False, remarks=(*noise.remarks, DENOISED_NOTE))
 
 
 def noise_words(noise: ScanNoise, unit: str) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medinr.io.dicom.stored_padding import with_stored_padding as with_padding_of_dicom
 from medinr.io.images.beside import write_beside
-from medinr.io.nifti.padding import with_stored_padding
+from medinr.io.nifti.padding import with_stored_padding as with_padding_of_nifti
 from medinr.io.nifti.stored import FLOATS, StoredAs, stored_as
 from medinr.io.nifti.write_series import nifti_series
 from medinr.io.provenance import last_part
+from medinr.io.treated import treated_by
 from medinr.jobs.reconstruct.dicom_output import write_dicom
 from medinr.jobs.record import versions
 from medinr.jobs.scan.prepare import ScanJob
@@ -81,12 +83,14 @@ def write_volumes(
     form = _form(job, pair, written)
     with ExitStack() as files:
 
-        def open_file(title: str, stored: StoredAs) -> Callable[[Any], None]:
+        def open_file(title: str, stored: StoredAs, description: str = "") -> Callable[[Any], None]:
             written.outputs.append(f"{title}.nii.gz")
-            return files.enter_context(nifti_series(out / f"{title}.nii.gz", like, count, stored, overwrite=True))
+            path = out / f"{title}.nii.gz"
+            return files.enter_context(nifti_series(path, like, count, stored, True, description))
 
-        add_result = open_file(name, form)
-        add_phase = open_file(f"{name}_phase", FLOATS) if pair else None
+        said = treated_by(versions()["medinr"], verb)
+        add_result = open_file(name, form, said)
+        add_phase = open_file(f"{name}_phase", FLOATS, said) if pair else None
         complex_change = np.iscomplexobj(job.source.first.array) and not pair
         add_change = (
             open_file("residual", StoredAs(np.dtype(np.complex64)) if complex_change else FLOATS)
@@ -100,12 +104,13 @@ def write_volumes(
                 values = np.abs(values)
             if with_change:
                 index = (job.request.choice.index or 0) + number
-                values = with_stored_padding(values, one.before, index, job.request.slices)
+                values = with_padding_of_nifti(values, one.before, index, job.request.slices)
+                values = with_padding_of_dicom(values, one.before)
             add_result(values)
             if add_change is not None and one.change is not None:
                 change = np.abs(one.before.array) - values if pair else one.change
                 add_change(change)
-            _write_dicom(job, verb, one, number, written)
+            _write_dicom(job, verb, one.after.with_array(values), number, written)
     _write_sidecars(job, name, like, written)
     return written
 
@@ -133,13 +138,13 @@ def _form(job: ScanJob, pair: bool, written: Written) -> StoredAs:
     return form
 
 
-def _write_dicom(job: ScanJob, verb: str, one: Treated, number: int, written: Written) -> None:
+def _write_dicom(job: ScanJob, verb: str, volume: Volume, number: int, written: Written) -> None:
     if not job.dicom.wanted:
         return
-    volume = one.after
     if np.iscomplexobj(volume.array):
         volume = replace(volume, array=np.abs(volume.array))
-    settings = f"medinr {versions()['medinr']}, {verb}, model {last_part(job.model_name)}, blend {job.blend.value:g}"
+    said = treated_by(versions()["medinr"], verb)
+    settings = f"{said}, model {last_part(job.model_name)}, blend {job.blend.value:g}"
     folder = job.request.out if job.source.count == 1 else job.request.out / "volumes" / f"{number:04d}"
     found = write_dicom(folder, job.dicom, volume, {}, verb, settings)
     below = "" if job.source.count == 1 else f"volumes/{number:04d}/"

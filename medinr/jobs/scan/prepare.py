@@ -16,13 +16,13 @@ from medinr.io.hashes import hash_file
 from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.audit.finding import Finding
 from medinr.jobs.reconstruct.dicom_output import DicomPlan, plan_dicom
-from medinr.jobs.record import new_result
+from medinr.jobs.record import new_result, versions
 from medinr.jobs.reference import Reference
 from medinr.jobs.scan.effect import Blend
 from medinr.jobs.scan.judge import judge, load_scan_model, model_name
 from medinr.jobs.scan.kept import KeptVolumes
-from medinr.jobs.scan.methods import require_method
-from medinr.jobs.scan.noise import find_noise, noise_words, read_mask, read_told
+from medinr.jobs.scan.methods import DENOISERS, require_method
+from medinr.jobs.scan.noise import doubted_where_denoised, find_noise, noise_words, read_mask, read_told
 from medinr.jobs.scan.request import ScanRequest
 from medinr.jobs.scan.source import ScanSource, open_source
 from medinr.jobs.scan.suitable import require_suitable
@@ -70,12 +70,14 @@ class ScanJob:
     notes: tuple[str, ...]
 
     def kept(self, more: Mapping[str, Any]) -> KeptVolumes:
-        """Where finished volumes are kept; `more` are settings of the command that they depend on too."""
+        """Where volumes are kept, finished or not; `more` are settings of the command that they depend on too."""
         card = self.model.card
         facts = {
             **self.request.facts,
             **more,
+            "version": versions()["medinr"],
             "source": self.source.first.provenance.sha256,
+            "values": _hash(self.source.first.array),
             "grid": [list(self.source.first.shape), self.source.first.affine.tolist()],
             "count": self.source.count,
             "noise": self.noise.facts,
@@ -135,6 +137,9 @@ def open_job(
     mask = read_mask(request.mask, first)
     told = read_told(request.sigma, request.noise_scan, request.coils, first)
     noise = find_noise(source, told, mask)
+    # A scan that was denoised may well be brought to a finer grid.
+    if methods is DENOISERS and not request.force:
+        noise = doubted_where_denoised(noise, first, told)
     announce(noise_words(noise, first.unit))
     findings = audit_volume(first)
     judged = judge(first, noise, model, request.blend, findings, forced, source.notes)

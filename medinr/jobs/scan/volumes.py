@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.methods import Progress
 from medinr.jobs.scan.source import ScanSource
+from medinr.solve.unfinished import Unfinished
 from medinr.volume import Volume
 
 #: Gives the values of a treated volume, and a few numbers.
-Treat = Callable[[Volume, Progress], tuple[NDArray[Any], dict[str, float]]]
+Treat = Callable[[Volume, Progress, Unfinished], tuple[NDArray[Any], dict[str, float]]]
 
 
 def treat_volumes(
     source: ScanSource, kept: KeptVolumes, steps: int, treat: Treat, progress: Progress | None = None
 ) -> None:
-    """Treat every volume that is not kept yet.
+    """Treat every volume that is not kept yet; one that was stopped goes on where it was.
 
     Parameters
     ----------
@@ -38,6 +39,6 @@ def treat_volumes(
                 if progress is not None:
                     progress(round(steps * (before + done / total)), steps * source.count)
 
-            kept.save(number, *treat(volume, report))
+            kept.save(number, *treat(volume, report, kept.unfinished(number)))
         if progress is not None:
             progress(steps * (number + 1), steps * source.count)

@@ -16,6 +16,7 @@ from medinr.io.dicom.derived.header import (
     mark_derived,
     plain,
     reference_to,
+    set_padding,
     set_pixels,
     set_window,
 )
@@ -114,7 +115,9 @@ def enhanced_object(
             del derived[keyword]
     mark_derived(derived, derivation, instance)
     derived.SourceImageEvidenceSequence = [_evidence(source)]
-    set_pixels(derived, np.stack([values.stored(plane) for plane in volume.array]))
+    stored = np.stack([values.stored(plane) for plane in volume.array])
+    set_pixels(derived, stored)
+    set_padding(derived, stored, values)
     derived.file_meta = file_meta(derived)
     return derived
 

@@ -32,6 +32,7 @@ from pydicom.uid import (
 from medinr.errors import ConfigError
 from medinr.io.dicom.derived.quantisation import Quantisation
 from medinr.io.dicom.headers import whole_number
+from medinr.io.padding import HU_FLOOR
 
 #: Added to the source's SeriesNumber, so that viewers list the derived series near, but after, its source.
 SERIES_NUMBER_OFFSET = 9000
@@ -291,6 +292,16 @@ def set_pixels(dataset: Dataset, pixels: NDArray[Any]) -> None:
     dataset.HighBit = 15
     dataset.PixelRepresentation = 1 if pixels.dtype.kind == "i" else 0
     dataset.add(DataElement(0x7FE00010, "OW", pixels.astype(f"<{pixels.dtype.kind}2", copy=False).tobytes()))
+
+
+def set_padding(dataset: Dataset, pixels: NDArray[Any], values: Quantisation) -> None:
+    """Say which stored numbers are padding, where there is some."""
+    padding = pixels[pixels < HU_FLOOR] if values.hounsfield else pixels[:0]
+    if padding.size:
+        # HU are stored as they are.
+        dataset.PixelPaddingValue = int(padding.min())
+        if padding.max() > padding.min():
+            dataset.PixelPaddingRangeLimit = int(padding.max())
 
 
 def plain(text: str, limit: int) -> str:

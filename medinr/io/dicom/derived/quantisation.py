@@ -34,6 +34,8 @@ class Quantisation:
         Extreme values.
     shown : tuple of float
         Values between which most lie (1st and 99th percentile).
+    hounsfield : bool
+        Whether they are HU; what lies below `medinr.io.padding.HU_FLOOR` is padding then.
     """
 
     slope: float
@@ -42,6 +44,7 @@ class Quantisation:
     low: float
     high: float
     shown: tuple[float, float]
+    hounsfield: bool = False
 
     @property
     def identity(self) -> bool:
@@ -73,7 +76,7 @@ def quantisation(volume: Volume) -> Quantisation:
     if volume.unit == "HU":
         if low < _INT16.min or high > _INT16.max:
             raise IntensityError(f"HU from {low:.0f} to {high:.0f} do not fit 16 bits. Clip the values first.")
-        return Quantisation(1.0, 0.0, True, *extremes)
+        return Quantisation(1.0, 0.0, True, *extremes, hounsfield=True)
     if whole and low >= 0 and high <= _UINT16.max:
         return Quantisation(1.0, 0.0, False, *extremes)
     if whole and low >= _INT16.min and high <= _INT16.max:

@@ -20,6 +20,7 @@ from medinr.io.dicom.derived.header import (
     mark_derived,
     plain,
     reference_to,
+    set_padding,
     set_pixels,
     set_window,
 )
@@ -196,7 +197,9 @@ def _complete(
         del derived["ImagesInAcquisition"]
     _set_rescaling(derived, values)
     set_window(derived, values)
-    set_pixels(derived, values.stored(plane))
+    stored = values.stored(plane)
+    set_pixels(derived, stored)
+    set_padding(derived, stored, values)
     derived.file_meta = file_meta(derived)
     return derived
 
