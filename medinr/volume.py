@@ -21,6 +21,9 @@ COMPONENTS = ("", "magnitude", "phase", "real", "imaginary", "complex")
 #: Those whose absolute value is no picture of the tissue.
 WITHOUT_MAGNITUDE = ("phase", "imaginary")
 
+#: Distance of slices over width of pixels up to which voxels count as cubic.
+THICKEST = 1.5
+
 Affine = NDArray[np.float64]
 Array = NDArray[np.float32] | NDArray[np.complex64]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from medinr.data.orient import THICKEST, across_slices, standard_orientation
+from medinr.data.orient import across_slices, standard_orientation
 from medinr.errors import GeometryError
 from medinr.operators import SliceProfile
-from medinr.volume import Volume
+from medinr.volume import THICKEST, Volume
 
 #: Pixels per slice thickness that a scan needs to be the reference of its thick slices.
 _LEAST_PIXELS = 2.0

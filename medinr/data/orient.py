@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from medinr.errors import GeometryError
 from medinr.io.grid import onto_grid, reorder
-from medinr.volume import Volume
+from medinr.volume import THICKEST, Volume
 
 #: Directions of x, y and the slice axis, by slice plane: as viewers show them, slices in the order of DICOM.
 #: Axial: x to the patient's left, y to posterior, slices to superior.
 STANDARD_AXES = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIR"}
-
-#: Distance of slices over width of pixels up to which voxels count as cubic.
-THICKEST = 1.5
 
 _RAS = {
     "R": (1, 0, 0),

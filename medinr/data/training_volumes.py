@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medinr.data.orient import THICKEST
 from medinr.errors import ManifestError
 from medinr.io.manifest import Manifest
 from medinr.io.padding import HU_FLOOR
 from medinr.io.scan import read_scan
-from medinr.volume import Volume
+from medinr.volume import THICKEST, Volume
 
 
 @dataclass(frozen=True, eq=False)

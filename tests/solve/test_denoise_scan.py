@@ -163,3 +163,38 @@ def test_progress_counts_all_slices():
 def test_a_model_without_such_a_denoiser_is_refused():
     with pytest.raises(ConfigError, match="no denoiser for scans as they were acquired"):
         denoise_scan(scan(levels(1)), CORRELATED, prior(None))
+
+
+def cubic(values) -> Volume:
+    return Volume(np.asarray(values), np.diag([1.0, 1.0, 1.2, 1.0]), "MR", "a.u.")
+
+
+def test_cubic_voxels_are_denoised_in_planes_of_three_directions():
+    values = np.random.default_rng(3).random((16, 17, 18), np.float32) + 1
+    watching, seen = Watching(), []
+    sigma_map = np.linspace(0.1, 0.2, values.size, dtype=np.float32).reshape(values.shape)
+    noise = ScanNoise("chi", 0.15, coils=4, sigma_map=sigma_map)
+    found = denoise_scan(cubic(values), noise, prior(watching), orientations=4, progress=lambda *at: seen.append(at))
+    mirrored = [np.pad(values, [(1, 1) if axis == a else (0, 0) for a in range(3)], "reflect") for axis in range(3)]
+    means = [np.mean([np.roll(m, s, a)[inner(a)] for s in (-1, 0, 1)], axis=0) for a, m in enumerate(mirrored)]
+    np.testing.assert_allclose(found, np.mean(means, axis=0), rtol=1e-5)
+    assert seen[-1] == (16 + 17 + 18, 16 + 17 + 18)
+    # The first plane of each direction is told the noise of its own voxels.
+    planes = [watching.seen[place][1][0, 0].numpy() for place in (0, 16, 16 + 17)]
+    for plane, expected in zip(planes, (sigma_map[0], sigma_map[:, 0], sigma_map[:, :, 0]), strict=True):
+        np.testing.assert_array_equal(plane, expected)
+
+
+def inner(axis: int) -> tuple[slice, ...]:
+    return tuple(slice(1, -1) if a == axis else slice(None) for a in range(3))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [CORRELATED, ScanNoise("chi", 0.1, coils=4, zero_filling=(1.5, 1.5))],
+    ids=["correlated", "zero-filled"],
+)
+def test_noise_that_is_known_within_slices_only_is_removed_within_slices(noise):
+    watching = Watching()
+    denoise_scan(cubic(np.ones((16, 18, 20), np.float32)), noise, prior(watching), orientations=1)
+    assert len(watching.seen) == 16

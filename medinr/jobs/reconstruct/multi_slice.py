@@ -8,13 +8,13 @@ from itertools import pairwise
 
 from medinr.acquisition.base import Acquisition
 from medinr.config import ReconstructConfig
-from medinr.data.orient import THICKEST
 from medinr.errors import ConfigError
 from medinr.jobs.reconstruct.context import Progress, ReconstructionJob
 from medinr.jobs.reconstruct.unfinished import load_state, save_state
 from medinr.priors.denoiser_prior import ImagePrior
 from medinr.solve.multi_slice import FEWEST, MultiSlice
 from medinr.solve.solution import Solution, Step
+from medinr.volume import THICKEST
 
 #: Name of the file that a killed run goes on from.
 FILE = "unfinished_slices.safetensors"
