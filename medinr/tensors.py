@@ -40,6 +40,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path.name} cannot be read as safetensors ({error}). Copy it again.") from error
 
 
+def own_tensors(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Read a file that was written with a fact ``fingerprint``; None when it is not there, damaged, or of another."""
+    if not path.is_file():
+        return None
+    try:
+        tensors, facts = read_tensors(path)
+    except CheckpointError:
+        return None
+    return (tensors, facts) if facts.get("fingerprint") == fingerprint else None
+
+
 def resume_tensors(path: Path, fingerprint: str) -> dict[str, Tensor]:
     """Read the state of an interrupted training.
 

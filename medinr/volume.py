@@ -175,6 +175,11 @@ class Volume:
         return float(x), float(y), float(z)
 
     @property
+    def nearly_cubic(self) -> bool:
+        """Whether voxels are about as long along every axis, see `THICKEST`."""
+        return max(self.spacing) <= THICKEST * min(self.spacing)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Voxels along (z, y, x)."""
         z, y, x = self.array.shape

@@ -121,3 +121,9 @@ def test_repr_tells_a_reader_what_it_is(synthetic):
     assert repr(synthetic.phantom(modality="CT")) == (
         "Volume CT, 20 x 24 pixels x 5 slices, 0.90 x 0.80 x 3.00 mm, axes L P S, HU, from array"
     )
+
+
+@pytest.mark.parametrize(("spacing", "expected"), [((1, 1, 1.5), True), ((0.9, 1, 1.2), True), ((1, 1, 1.6), False)])
+def test_voxels_are_nearly_cubic_up_to_half_as_long_again(spacing, expected):
+    volume = Volume(np.zeros((2, 2, 2), np.float32), np.diag([*spacing, 1.0]), "MR")
+    assert volume.nearly_cubic is expected

@@ -13,7 +13,7 @@ from medinr.errors import ManifestError
 from medinr.io.manifest import Manifest
 from medinr.io.padding import HU_FLOOR
 from medinr.io.scan import read_scan
-from medinr.volume import THICKEST, Volume
+from medinr.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,6 @@ def _cuts(scan: Volume) -> list[Tensor]:
     values = np.abs(scan.array) if scan.modality == "MR" else (scan.array.real - HU_FLOOR) / 1000.0
     level = float(np.percentile(values, 99)) if scan.modality == "MR" else 1.0
     volume = torch.from_numpy(np.clip(values / (level or 1.0), 0.0, None).astype(np.float16))
-    x, y, z = scan.spacing
-    if max(x, y, z) > THICKEST * min(x, y, z) or min(volume.shape) < 2:
+    if not scan.nearly_cubic or min(volume.shape) < 2:
         return [volume]
     return [volume, volume.permute(1, 0, 2).contiguous(), volume.permute(2, 0, 1).contiguous()]

@@ -25,7 +25,7 @@ from medinr.priors.scan_denoiser import SLICES, ScanDenoiser
 from medinr.solve.acquired_grid import acquired_shape, on_acquired_grid, on_frequencies
 from medinr.solve.noise_maps import noise_maps
 from medinr.solve.unfinished import Unfinished
-from medinr.volume import THICKEST, Volume
+from medinr.volume import Volume
 from medinr.workers import Workers
 
 #: Correlation of neighbouring pixels up to which noise is like that of independent pixels.
@@ -123,10 +123,8 @@ def _directions(volume: Volume, noise: ScanNoise, acquired: ScanNoise) -> tuple[
     Of nearly cubic voxels, planes in three directions show far more of the surroundings than neighbouring slices do.
     The noise must be independent, as its correlation is only known within slices.
     """
-    cubic = max(volume.spacing) <= THICKEST * min(volume.spacing) and min(volume.array.shape) >= _LEAST_SIDE
-    if not cubic or not _independent(acquired) or noise.zero_filling != (1.0, 1.0):
-        return _AXES[:1]
-    return _AXES
+    across = volume.nearly_cubic and min(volume.array.shape) >= _LEAST_SIDE
+    return _AXES if across and _independent(acquired) and noise.zero_filling == (1.0, 1.0) else _AXES[:1]
 
 
 def _turned(volume: Volume, noise: ScanNoise, axes: tuple[int, int, int]) -> tuple[Volume, ScanNoise]:

@@ -7,12 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from medinr.errors import CheckpointError
 from medinr.solve.multi_slice import MultiSliceState
 from medinr.solve.solution import Step
-from medinr.tensors import read_tensors, write_tensors
+from medinr.tensors import own_tensors, write_tensors
 
 if TYPE_CHECKING:
     from medinr.network.joint_fit import Target
@@ -28,7 +25,7 @@ def load_target(path: Path, fingerprint: str) -> Target | None:
     """Read a target back; None when there is none, or it belongs to other settings or data."""
     from medinr.network.joint_fit import Target
 
-    found = _read_ours(path, fingerprint)
+    found = own_tensors(path, fingerprint)
     if found is None:
         return None
     tensors, facts = found
@@ -48,7 +45,7 @@ def save_state(path: Path, state: MultiSliceState, fingerprint: str) -> None:
 
 def load_state(path: Path, fingerprint: str) -> MultiSliceState | None:
     """Read it back; None when there is none, or it belongs to other settings or data."""
-    found = _read_ours(path, fingerprint)
+    found = own_tensors(path, fingerprint)
     if found is None:
         return None
     tensors, facts = found
@@ -60,13 +57,3 @@ def remove_unfinished(folder: Path) -> None:
     """Remove such files, also those of other settings, or of slices whose last record was written before a kill."""
     for file in folder.glob("unfinished_*.safetensors"):
         file.unlink()
-
-
-def _read_ours(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    if not path.is_file():
-        return None
-    try:
-        tensors, facts = read_tensors(path)
-    except CheckpointError:
-        return None
-    return (tensors, facts) if facts.get("fingerprint") == fingerprint else None

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
+import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from medinr.errors import MedinrError
-from medinr.io.atomic import atomic_path
+from medinr.tensors import own_tensors, write_tensors
 
 #: Seconds between two states of an unfinished volume, at least, and as times what writing one takes.
 SECONDS_BETWEEN, TIMES_WRITING = 20.0, 50.0
@@ -57,8 +56,8 @@ class KeptVolumes:
 
     def remove(self) -> None:
         """Remove them all, with the folder where it holds nothing else."""
-        # What a run that was killed was writing has letters before its name.
-        for path in self.folder.glob("*volume_*.safetensors"):
+        # What a run that was killed was writing has something before its name, and may have after it.
+        for path in self.folder.glob("*volume_*.safetensors*"):
             path.unlink()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             shutil.rmtree(self.folder)
@@ -100,27 +99,10 @@ class UnfinishedVolume:
 
 
 def _write(path: Path, fingerprint: str, values: NDArray[Any], facts: dict[str, float]) -> None:
-    parts = {"values": np.ascontiguousarray(values.real)}
-    if np.iscomplexobj(values):
-        parts["imaginary"] = np.ascontiguousarray(values.imag)
-    metadata = {"fingerprint": fingerprint, "facts": json.dumps(facts)}
-    with atomic_path(path, overwrite=True) as partial:
-        save_file(parts, partial, metadata=metadata)
+    tensors = {"values": torch.from_numpy(np.ascontiguousarray(values))}
+    write_tensors(path, tensors, {"fingerprint": fingerprint, "facts": json.dumps(facts)})
 
 
 def _read(path: Path, fingerprint: str) -> tuple[NDArray[Any], dict[str, float]] | None:
-    if not path.is_file():
-        return None
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            found = file.metadata() or {}
-            if found.get("fingerprint") != fingerprint:
-                return None
-            values = file.get_tensor("values")
-            if "imaginary" in file.keys():  # noqa: SIM118  (not a dict)
-                whole = np.empty(values.shape, np.complex64)
-                whole.real, whole.imag = values, file.get_tensor("imaginary")
-                values = whole
-            return values, json.loads(found["facts"])
-    except (OSError, safetensors.SafetensorError, ValueError):
-        return None
+    found = own_tensors(path, fingerprint)
+    return None if found is None else (found[0]["values"].numpy(), json.loads(found[1]["facts"]))
