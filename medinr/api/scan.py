@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from medinr.api.arrays import Array, as_numpy
+from medinr.io.treated import DENOISED_NOTE
 from medinr.jobs.scan.denoise import denoised
 from medinr.jobs.scan.in_memory import as_volume, open_in_memory
 from medinr.jobs.scan.methods import DEFAULT_METHOD, Progress
@@ -97,6 +99,7 @@ def denoise(
         mask=None if mask is None else as_numpy(mask),
         model=model,
         force=force,
+        to_denoise=True,
     )
     values = denoised(
         scan,
@@ -107,8 +110,9 @@ def denoise(
         mask=opened.mask,
         progress=progress,
     )
+    provenance = replace(scan.provenance, notes=(*scan.provenance.notes, DENOISED_NOTE))
     return ScanResult(
-        scan.with_array(values),
+        replace(scan.with_array(values), provenance=provenance),
         scan.with_array(scan.array - values),
         opened.noise,
         opened.blend.value,

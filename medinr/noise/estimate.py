@@ -8,11 +8,14 @@
 `variation`            map of sigma over a slice, where it varies
 `correlation`          autocorrelation of the noise from its spectrum
 `zero_filling`         pixels per acquired sample
+`planes`               the same across the slices, where voxels are nearly cubic
 `reliability`          whether to believe it
 =====================  ==========================================================================
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ from medinr.noise.air import Air, find_air
 from medinr.noise.correlation import INDEPENDENT, autocorrelation, neighbours
 from medinr.noise.object_noise import ObjectNoise, object_noise
 from medinr.noise.patches import FEWEST_PATCHES, Patches, chosen_slices, cut_patches
+from medinr.noise.planes import ACROSS, has_planes_across, turned, turned_volume
 from medinr.noise.reliability import reasons_against
 from medinr.noise.scan_noise import KINDS, ScanNoise
 from medinr.noise.variation import on_grid
@@ -71,10 +75,32 @@ def estimate_noise(
     ConfigError, ShapeError
         If kind, coils and mask do not fit the scan.
     """
-    known = known_kind(volume, kind, coils)
     if mask is not None and mask.shape != volume.shape:
         raise ShapeError(f"The mask has shape {mask.shape}, the scan {volume.shape} along (z, y, x).")
     volume.require_finite()
+    found = _within_slices(volume, kind, coils, mask)
+    if not found.reliable or not has_planes_across(volume):
+        return found
+    return replace(found, across=_across_slices(volume, found, mask))
+
+
+def _across_slices(
+    volume: Volume, noise: ScanNoise, mask: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] | None:
+    """Autocorrelation in planes across the slices, found there as within them; None where that fails."""
+    tables = []
+    for axes in ACROSS:
+        inside = None if mask is None else turned(mask, axes)
+        try:
+            found = _within_slices(turned_volume(volume, axes), noise.kind, noise.coils, inside)
+        except IntensityError:
+            return None
+        tables.append(found.autocorrelation)
+    return tables[0], tables[1]
+
+
+def _within_slices(volume: Volume, kind: str | None, coils: int | None, mask: NDArray[np.bool_] | None) -> ScanNoise:
+    known = known_kind(volume, kind, coils)
     numbers = chosen_slices(volume.shape[0])
     planes = volume.array[numbers]
     usable = np.asarray(planes > HU_FLOOR) if volume.unit == "HU" else np.asarray(planes != 0)

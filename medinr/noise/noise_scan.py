@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from medinr.errors import IntensityError, ShapeError
 from medinr.noise.correlation import INDEPENDENT, measured_autocorrelation, neighbours
 from medinr.noise.estimate import known_kind
+from medinr.noise.planes import ACROSS, WITHIN, Axes, has_planes_across, turned
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
@@ -67,8 +69,8 @@ def noise_of_noise_scan(
     local = np.where(share > 0.05, local, float(squares[present].mean()))
     count = 1
     if not gaussian:
-        even = squares[present] / local[present]
-        effective = 1.0 / max(float(np.mean(even**2) / np.mean(even) ** 2) - 1.0, 1e-6)
+        relative = squares[present] / local[present]
+        effective = 1.0 / max(float(np.mean(relative**2) / np.mean(relative) ** 2) - 1.0, 1e-6)
         if not _COILS[0] <= effective <= _COILS[1]:
             raise IntensityError(
                 "The values of the noise scan are not those of noise without signal: "
@@ -95,19 +97,23 @@ def noise_of_noise_scan(
         sigma_map = np.sqrt(local / parts).astype(np.float32)
     elif varies:
         remarks = ("Sigma varies over the noise scan, which lies on another grid than the scan: its median counts.",)
-    if gaussian:
-        table = measured_autocorrelation(centred / np.sqrt(local), present)
-    else:
-        # Squared magnitudes of complex noise correlate by the square of its correlation.
-        even_squares = np.where(present, squares / local - 1.0, 0.0)
-        table = np.sqrt(np.maximum(measured_autocorrelation(even_squares, present), 0.0))
-        table[table < np.sqrt(_CHANCE / np.sqrt(present.sum()))] = 0.0
+    even = centred / np.sqrt(local) if gaussian else np.where(present, squares / local - 1.0, 0.0)
+
+    def table(axes: Axes) -> NDArray[np.float64] | None:
+        found = measured_autocorrelation(turned(even, axes), turned(present, axes))
+        if not gaussian:
+            # Squared magnitudes of complex noise correlate by the square of its correlation.
+            found = np.sqrt(np.maximum(found, 0.0))
+            found[found < np.sqrt(_CHANCE / np.sqrt(present.sum()))] = 0.0
+        return None if neighbours(found) < INDEPENDENT else found
+
     return ScanNoise(
         known or "rician",
         sigma,
         count,
         sigma_map,
-        None if neighbours(table) < INDEPENDENT else table,
+        table(WITHIN),
         how="from a separate scan of noise",
         remarks=remarks,
+        across=(table(ACROSS[0]), table(ACROSS[1])) if has_planes_across(volume) else None,
     )

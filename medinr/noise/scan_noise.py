@@ -43,6 +43,9 @@ class ScanNoise:
         How it was found, in words.
     remarks : tuple of str
         What a user should know of it, in words.
+    across : (ndarray or None, ndarray or None), or None
+        The autocorrelation in planes across the slices, along (z, x) and along (z, y); None where it was not looked
+        for.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class ScanNoise:
     reliable: bool = True
     how: str = ""
     remarks: tuple[str, ...] = ()
+    across: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -66,9 +70,9 @@ class ScanNoise:
             )
         if self.sigma_map is not None and self.sigma_map.ndim != 3:
             raise ShapeError(f"A map of sigma is (z, y, x); got shape {self.sigma_map.shape}.")
-        table = self.autocorrelation
-        if table is not None and (table.ndim != 2 or min(table.shape) % 2 == 0 or min(table.shape) < 3):
-            raise ShapeError(f"An autocorrelation has an odd number of rows and columns; got shape {table.shape}.")
+        for table in (self.autocorrelation, *(self.across or ())):
+            if table is not None and (table.ndim != 2 or min(table.shape) % 2 == 0 or min(table.shape) < 3):
+                raise ShapeError(f"An autocorrelation has an odd number of rows and columns; got shape {table.shape}.")
 
     @property
     def floor(self) -> float:
@@ -95,16 +99,20 @@ class ScanNoise:
     @property
     def facts(self) -> dict[str, Any]:
         """Plain values for records: everything but the map."""
-        table = self.autocorrelation
-        neighbour = 0.0 if table is None else float(table[table.shape[0] // 2, table.shape[1] // 2 + 1])
         return {
             "kind": self.kind,
             "sigma": self.sigma,
             "coils": self.coils,
             "varies_in_space": self.sigma_map is not None,
-            "neighbours_correlate_by": neighbour,
+            "neighbours_correlate_by": _neighbour(self.autocorrelation, 0, 1),
+            "slices_correlate_by": None if self.across is None else _neighbour(self.across[0], 1, 0),
             "zero_filling": list(self.zero_filling),
             "reliable": self.reliable,
             "how": self.how,
             "remarks": list(self.remarks),
         }
+
+
+def _neighbour(table: NDArray[np.float64] | None, row: int, column: int) -> float:
+    """Correlation at a small distance."""
+    return 0.0 if table is None else float(table[table.shape[0] // 2 + row, table.shape[1] // 2 + column])

@@ -7,7 +7,7 @@ One evaluation of a denoiser that was trained on squared error gives the posteri
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,10 +18,11 @@ from torch import Tensor
 from medinr.errors import ConfigError
 from medinr.io.padding import HU_FLOOR
 from medinr.noise.correlation import neighbours
+from medinr.noise.planes import ACROSS, WITHIN, Axes, has_planes_across, noise_in_planes, turned_volume
 from medinr.noise.scan_noise import ScanNoise
 from medinr.priors.denoiser import LocalDenoiser
 from medinr.priors.denoiser_prior import ORIENTATIONS, DenoiserPrior, oriented, oriented_back, smooth_phasor
-from medinr.priors.scan_denoiser import SLICES, ScanDenoiser
+from medinr.priors.scan_denoiser import SLICES
 from medinr.solve.acquired_grid import acquired_shape, on_acquired_grid, on_frequencies
 from medinr.solve.noise_maps import noise_maps
 from medinr.solve.unfinished import Unfinished
@@ -31,11 +32,8 @@ from medinr.workers import Workers
 #: Correlation of neighbouring pixels up to which noise is like that of independent pixels.
 _ALMOST_INDEPENDENT = 0.15
 
-#: Orders of the axes (z, y, x) whose first axis counts slices: those of the scan, and planes across them.
-_AXES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
-
-#: Fewest voxels along every axis for planes across the slices, and the share of the orientations in each direction.
-_LEAST_SIDE, _FEWER = 16, 4
+#: Of the orientations, one in so many is used in each of three directions.
+_FEWER = 4
 
 #: Called with the slices done and how many there are.
 Progress = Callable[[int, int], None]
@@ -86,18 +84,14 @@ def denoise_scan(
         )
     if noise.sigma == 0:
         return volume.array.copy()
-    acquired = on_acquired_grid(noise)
-    denoisers = _denoisers(prior, prior.scan_denoiser, acquired)
-    directions = _directions(volume, noise, acquired)
-    each = orientations if len(directions) == 1 else max(len(denoisers), orientations // _FEWER)
+    directions = _directions(volume, noise)
     removed, before, passed = np.zeros_like(volume.array), 0, 0
     if unfinished is not None and (found := unfinished.load()) is not None:
         before, removed[:] = found
-    workers, total = Workers(), sum(volume.array.shape[axes[0]] for axes in directions)
+    workers, total = Workers(), sum(volume.shape[axes[0]] for axes in directions)
     for axes in directions:
-        turned, into = _turned(volume, acquired, axes), removed.transpose(axes)
-        shape = (into.shape[1], into.shape[2])
-        slices = _Slices(*turned, acquired_shape(shape, noise.zero_filling), denoisers, each)
+        into = removed.transpose(axes)
+        slices = _Slices.along(axes, volume, noise, prior, orientations, len(directions))
 
         def denoise(number: int, slices: _Slices = slices, into: NDArray[Any] = into) -> int:
             into[number] += on_frequencies(slices.removed(number), into[number].shape) / len(directions)
@@ -117,23 +111,14 @@ def denoise_scan(
     return result
 
 
-def _directions(volume: Volume, noise: ScanNoise, acquired: ScanNoise) -> tuple[tuple[int, int, int], ...]:
+def _directions(volume: Volume, noise: ScanNoise) -> tuple[Axes, ...]:
     """Orders of the axes (z, y, x) in which the scan is denoised slice by slice.
 
     Of nearly cubic voxels, planes in three directions show far more of the surroundings than neighbouring slices do.
-    The noise must be independent, as its correlation is only known within slices.
+    Noise that is correlated within slices must be known across them too.
     """
-    across = volume.nearly_cubic and min(volume.array.shape) >= _LEAST_SIDE
-    return _AXES if across and _independent(acquired) and noise.zero_filling == (1.0, 1.0) else _AXES[:1]
-
-
-def _turned(volume: Volume, noise: ScanNoise, axes: tuple[int, int, int]) -> tuple[Volume, ScanNoise]:
-    """The scan and its noise with its planes along other axes; position and orientation are not looked at."""
-    if axes == _AXES[0]:
-        return volume, noise
-    sigma_map = None if noise.sigma_map is None else np.ascontiguousarray(noise.sigma_map.transpose(axes))
-    array: NDArray[Any] = np.ascontiguousarray(volume.array.transpose(axes))
-    return replace(volume, array=array), replace(noise, sigma_map=sigma_map)
+    known = noise.across is not None or _independent(on_acquired_grid(noise))
+    return (WITHIN, *ACROSS) if known and has_planes_across(volume) else (WITHIN,)
 
 
 def _independent(noise: ScanNoise) -> bool:
@@ -155,11 +140,13 @@ class _OfOneSlice:
         return self.small.infer(slices[:, SLICES // 2], noise[:, 0])
 
 
-def _denoisers(prior: DenoiserPrior, scan: ScanDenoiser, noise: ScanNoise) -> tuple[_Denoiser, ...]:
+def _denoisers(prior: DenoiserPrior, noise: ScanNoise) -> tuple[_Denoiser, ...]:
     """Add the small denoiser where it knows the noise: independent, and Gaussian or Rician.
 
     The errors of two networks are less alike than those of one in several orientations (Krogh & Vedelsby, NIPS 1995).
     """
+    scan = prior.scan_denoiser
+    assert scan is not None
     if not _independent(noise):
         return (scan,)
     small = {"gaussian": prior.denoiser, "rician": prior.magnitude_denoiser}.get(noise.kind)
@@ -175,6 +162,24 @@ class _Slices:
     grid: tuple[int, int]
     denoisers: tuple[_Denoiser, ...]
     orientations: int
+
+    @classmethod
+    def along(
+        cls,
+        axes: Axes,
+        volume: Volume,
+        noise: ScanNoise,
+        prior: DenoiserPrior,
+        orientations: int,
+        directions: int,
+    ) -> _Slices:
+        """Take the planes of one of several directions."""
+        whole, within = turned_volume(volume, axes), noise_in_planes(noise, axes)
+        grid = acquired_shape((whole.shape[1], whole.shape[2]), within.zero_filling)
+        acquired = on_acquired_grid(within)
+        denoisers = _denoisers(prior, acquired)
+        each = orientations if directions == 1 else max(len(denoisers), orientations // _FEWER)
+        return cls(whole, acquired, grid, denoisers, each)
 
     def removed(self, number: int) -> NDArray[Any]:
         """What is taken away from a slice, on the grid that was acquired."""

@@ -58,6 +58,17 @@ def test_a_volume_keeps_its_place(synthetic):
     assert spaced.spacing == pytest.approx((0.9, 0.8, 3.0))
 
 
+def test_what_was_denoised_already_is_changed_little_the_second_time(synthetic):
+    rng = np.random.default_rng(0)
+    scan = synthetic.phantom((4, 40, 40))
+    scan = scan.with_array(np.hypot(100 + scan.array + 9 * rng.standard_normal(scan.shape), 9.0).astype(np.float32))
+    once = mi.denoise(scan).volume
+    twice, forced, told = mi.denoise(once), mi.denoise(once, force=True), mi.denoise(once, sigma=9.0)
+    assert (twice.blend, forced.blend, told.blend) == (0.25, 1.0, 1.0)
+    assert any("denoised by medinr already" in words for words in twice.warnings)
+    assert mi.superres(once, factor=2).blend == 1.0
+
+
 def test_a_map_and_a_mask(image):
     sigma = np.full(image.shape, 3.0)
     sigma[:, :15] = 6.0

@@ -189,12 +189,28 @@ def inner(axis: int) -> tuple[slice, ...]:
     return tuple(slice(1, -1) if a == axis else slice(None) for a in range(3))
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [CORRELATED, ScanNoise("chi", 0.1, coils=4, zero_filling=(1.5, 1.5))],
-    ids=["correlated", "zero-filled"],
-)
-def test_noise_that_is_known_within_slices_only_is_removed_within_slices(noise):
+def test_noise_that_is_known_within_slices_only_is_removed_within_slices():
     watching = Watching()
-    denoise_scan(cubic(np.ones((16, 18, 20), np.float32)), noise, prior(watching), orientations=1)
+    denoise_scan(cubic(np.ones((16, 18, 20), np.float32)), CORRELATED, prior(watching), orientations=1)
     assert len(watching.seen) == 16
+
+
+def test_planes_across_the_slices_are_told_their_own_correlation():
+    watching, along_z = Watching(), CORRELATED.autocorrelation.T
+    noise = replace(CORRELATED, across=(along_z, None))
+    denoise_scan(cubic(np.ones((16, 18, 20), np.float32)), noise, prior(watching), orientations=1)
+    left = [float(watching.seen[place][1][0, 2, 0, 0]) for place in (0, 16, 16 + 18)]
+    expected = [
+        0.3 * replace(CORRELATED, autocorrelation=table).left_by_mean(3) for table in (along_z.T, along_z, None)
+    ]
+    assert left == pytest.approx(expected, rel=1e-5)
+
+
+def test_zero_filling_is_undone_along_the_axes_of_each_plane():
+    watching = Watching()
+    noise = ScanNoise("chi", 0.1, coils=4, zero_filling=(1.5, 2.0))
+    values = np.ones((16, 18, 20), np.float32)
+    found = denoise_scan(cubic(values), noise, prior(watching), orientations=1)
+    shapes = [tuple(watching.seen[place][0].shape[-2:]) for place in (0, 16, 16 + 18)]
+    assert shapes == [(12, 10), (16, 10), (16, 12)]
+    np.testing.assert_allclose(found, values, atol=1e-5)

@@ -13,7 +13,7 @@ from medinr.errors import ConfigError, GeometryError, IntensityError, ShapeError
 from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.scan.effect import Blend
 from medinr.jobs.scan.judge import MODELS, judge, load_scan_model
-from medinr.jobs.scan.noise import ToldNoise, find_noise
+from medinr.jobs.scan.noise import ToldNoise, doubted_where_denoised, find_noise
 from medinr.jobs.scan.source import ScanSource
 from medinr.jobs.scan.suitable import require_suitable
 from medinr.models.model import Model
@@ -93,8 +93,11 @@ def open_in_memory(
     mask: NDArray[Any] | None = None,
     model: str | Model | None = None,
     force: bool = False,
+    to_denoise: bool = False,
 ) -> OpenScan:
     """Refuse a scan or take it, and find its noise (parameters as of `medinr.api.scan.denoise`).
+
+    A scan that is `to_denoise` and was denoised by medinr already is trusted less, unless forced.
 
     Raises
     ------
@@ -119,7 +122,10 @@ def open_in_memory(
     else:
         if isinstance(sigma, np.ndarray) and sigma.size == scan.array.size:
             sigma = sigma.reshape(scan.shape).astype(np.float32)
-        found = find_noise(ScanSource(scan), ToldNoise(sigma, noise, coils), where)
+        told = ToldNoise(sigma, noise, coils)
+        found = find_noise(ScanSource(scan), told, where)
+        if to_denoise and not force:
+            found = doubted_where_denoised(found, scan, told)
     if found.sigma_map is not None and found.sigma_map.shape != scan.shape:
         raise ShapeError(f"the map of sigma has shape {found.sigma_map.shape}; the scan is {scan.shape} (z, y, x).")
     judged = judge(scan, found, loaded, blend, audit_volume(scan), forced)

@@ -167,6 +167,8 @@ def noise_words(noise: ScanNoise, unit: str) -> str:
     words += ", varies in space" if noise.sigma_map is not None else ""
     if noise.autocorrelation is not None:
         words += f", neighbours correlate by {noise.facts['neighbours_correlate_by']:.2f}"
+    if noise.across is not None and any(table is not None for table in noise.across):
+        words += f", neighbouring slices by {noise.facts['slices_correlate_by']:.2f}"
     if max(noise.zero_filling) > 1:
         y, x = noise.zero_filling
         words += f", zero-filled x {y:.2f} (y) and {x:.2f} (x)"

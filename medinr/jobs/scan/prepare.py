@@ -82,7 +82,7 @@ class ScanJob:
             "count": self.source.count,
             "noise": self.noise.facts,
             "map": _hash(self.noise.sigma_map),
-            "table": _hash(self.noise.autocorrelation),
+            "tables": [_hash(table) for table in (self.noise.autocorrelation, *(self.noise.across or ()))],
             "mask": _hash(self.mask),
             "weights": "" if card is None else hash_file(find_model(self.model_name)),
             "blend": self.blend.value,
