@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
@@ -27,10 +26,9 @@ from medinr.errors import ShapeError
 from medinr.io.atomic import write_json
 from medinr.io.scan import read_volumes
 from medinr.jobs.record import new_result, versions
-from medinr.metrics.repeats import drift, error_against_others, without_drift
+from medinr.metrics.repeats import drift, error_against_others, with_bias, without_drift
 from medinr.noise.estimate import estimate_noise
 from medinr.noise.scan_noise import ScanNoise
-from medinr.noise.signal_bias import magnitude_model
 from medinr.volume import Volume
 
 Array = NDArray[np.float32]
@@ -179,15 +177,6 @@ def _gains(
         biased = error_against_others(whole / gain, others, mask)
         found[f"{name}_with_bias"] = biased.gain_over(before)
     return found
-
-
-def with_bias(signal: NDArray[np.floating], noise: ScanNoise) -> NDArray[np.float64]:
-    """Expected magnitude of a signal in the noise of a scan; the signal itself for Gaussian noise."""
-    if noise.kind == "gaussian" or noise.sigma == 0:
-        return signal.astype(np.float64)
-    sigma = noise.sigma if noise.sigma_map is None else np.maximum(noise.sigma_map, 1e-6 * noise.sigma)
-    relative = torch.from_numpy(np.asarray(signal / sigma, np.float64))
-    return magnitude_model(noise.coils).mean(relative).numpy() * sigma
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -31,7 +31,7 @@ def acquisitions() -> Mapping[str, type[Acquisition]]:
     Examples
     --------
     >>> list(acquisitions())
-    ['acquired', 'acquired_ct', 'acquired_thick', 'ct', 'denoise', 'kspace', 'superres']
+    ['acquired', 'acquired_ct', 'acquired_repeats', 'acquired_thick', 'ct', 'denoise', 'kspace', 'superres']
     """
     _load_files()
     found: dict[str, type[Acquisition]] = {}

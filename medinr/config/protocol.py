@@ -45,7 +45,7 @@ class NamedTask:
 
     @property
     def kind(self) -> str:
-        """denoise, superres, kspace, ct, acquired, acquired_ct or acquired_thick."""
+        """denoise, superres, kspace, ct, acquired, acquired_ct, acquired_repeats or acquired_thick."""
         return self.config.task
 
     @property
@@ -159,6 +159,11 @@ PROTOCOL |= {
     "acquired_doubling": _acquired("Rician noise of 5 % that doubles across the image", way="doubling"),
     "acquired_zero_filled": _acquired("Rician noise of 5 %, k-space zero-filled x1.5", way="zero-filled"),
     "acquired_ct_40": _acquired("40 HU of noise as filtered backprojection leaves it", "acquired_ct", sigma=40.0),
+    "acquired_repeats": _simulation(
+        "acquired_repeats",
+        "denoising of one of several real repeats; only the image file of all its slices is given, one is judged "
+        "against the mean of the other repeats",
+    ),
 }
 
 

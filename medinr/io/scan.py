@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from medinr.io.dicom.series import list_series
 from medinr.io.folder import files_below, looks_like_dicom
 from medinr.io.images.pairs import other_of_pair, scan_files
 from medinr.io.nifti import read_nifti, read_nifti_volumes
+from medinr.io.nifti.header import open_nifti
 from medinr.io.recognise import Content, explain, recognise
 from medinr.volume import Volume
 
@@ -144,6 +146,18 @@ def read_volumes(path: Path | str, *, series: int | str | None = None, modality:
         yield from read_nifti_volumes(path, modality)
     else:
         yield read_scan(path, modality=modality)
+
+
+def count_volumes(path: Path | str) -> int:
+    """Count the volumes of a NIfTI file, from its header; any other scan counts as one.
+
+    Raises
+    ------
+    FileError
+        When it cannot be read.
+    """
+    path = inside_archive(Path(path))
+    return math.prod(open_nifti(path).layout.shape[3:]) if _content(path).kind == "nifti" else 1
 
 
 def inside_archive(path: Path) -> Path:

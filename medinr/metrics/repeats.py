@@ -2,17 +2,25 @@
 
 The mean of the others has noise of its own, a fraction of that of one repeat, which is estimated from their spread and
 taken off the squared error: what is left is the error against the mean of infinitely many repeats.
+
+That mean is an expected magnitude, which noise keeps above the signal where there is little of it. Of a denoiser that
+takes this bias out, the image is compared with the bias put back (`with_bias`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medinr.errors import IntensityError, ShapeError
+from medinr.metrics.image_quality import Image, Score, body_mask, prepare, scores_of
+from medinr.noise.scan_noise import ScanNoise
+from medinr.noise.signal_bias import magnitude_model
 
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -84,6 +92,111 @@ def drift(repeats: Array) -> NDArray[np.float64]:
     return gains
 
 
+@dataclass(frozen=True, eq=False)
+class RepeatMean:
+    """The mean of several repeats.
+
+    Attributes
+    ----------
+    image : ndarray, float64, shape (z, y, x)
+    variance : ndarray, float64, shape (z, y, x)
+        Of that mean: the variance of the repeats over their number, voxel by voxel.
+    """
+
+    image: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def mean_of_others(repeats: Array, number: int) -> RepeatMean:
+    """Average all repeats but one, without drift, in the brightness of the one that is left out.
+
+    Parameters
+    ----------
+    repeats : ndarray, shape (n, z, y, x)
+        Magnitudes, three repeats or more.
+    number : int
+        Of the repeat that is left out, from 0.
+
+    Raises
+    ------
+    ShapeError, IntensityError
+        As `without_drift`, and for fewer than three.
+    """
+    if len(repeats) < 3:
+        raise ShapeError(f"One repeat is compared with the mean of two others or more; got {len(repeats)} in all.")
+    gain = drift(repeats)[number]
+    found = _mean_of(np.delete(without_drift(repeats), number, axis=0))
+    return RepeatMean(found.image * gain, found.variance * gain**2)
+
+
+def _mean_of(repeats: Array) -> RepeatMean:
+    values = np.asarray(repeats, np.float64)
+    return RepeatMean(values.mean(axis=0), values.var(axis=0, ddof=1) / len(values))
+
+
+def with_bias(signal: NDArray[np.floating], noise: ScanNoise) -> NDArray[np.float64]:
+    """Expected magnitude of a signal in the noise of a scan; the signal itself for Gaussian noise.
+
+    Parameters
+    ----------
+    signal : ndarray
+        Without the bias of magnitudes.
+    noise : ScanNoise
+        Its map of sigma, if there is one, has the shape of the signal.
+    """
+    if noise.kind == "gaussian" or noise.sigma == 0:
+        return signal.astype(np.float64)
+    sigma = noise.sigma if noise.sigma_map is None else np.maximum(noise.sigma_map, 1e-6 * noise.sigma)
+    relative = torch.from_numpy(np.asarray(signal / sigma, np.float64))
+    return magnitude_model(noise.coils).mean(relative).numpy() * sigma
+
+
+def noise_by_region(variance: Image, reference: Image) -> dict[str, float]:
+    """Average the variance of a reference slice over the regions of `medinr.metrics.image_quality.scores_of`.
+
+    Parameters
+    ----------
+    variance, reference : ndarray, shape (y, x)
+        Of MR.
+    """
+    body = body_mask(prepare(reference, "MR"))
+    return {"slice": float(np.mean(variance)), "body": float(np.mean(variance[body]))}
+
+
+def scores_without_reference_noise(
+    image: Image, reference: Image, data_range: float, noise: Mapping[str, float]
+) -> list[Score]:
+    """Score an MR slice as `medinr.metrics.image_quality.scores_of` does, the reference's noise taken off the error.
+
+    Parameters
+    ----------
+    image, reference : ndarray, shape (y, x)
+    data_range : float
+    noise : mapping of str to float
+        From `noise_by_region`.
+
+    Returns
+    -------
+    list of Score
+        PSNR is ``10 log10(range^2 / (MSE - variance))``, infinite where no error is left, and NRMSE
+        ``sqrt((MSE - variance) / (mean square - variance))``. SSIM, HFEN and GMSD are those with the noise.
+    """
+    magnitude = prepare(reference, "MR")
+    squares = np.square(magnitude)
+    energy = {"slice": float(squares.mean()), "body": float(squares[body_mask(magnitude)].mean())}
+    found = []
+    for score in scores_of(image, reference, data_range, "MR"):
+        variance = noise[score.region]
+        if score.metric == "psnr":
+            left = data_range**2 * 10 ** (-score.value / 10) - variance
+            score = replace(score, value=10 * math.log10(data_range**2 / left) if left > 0 else math.inf)
+        elif score.metric == "nrmse":
+            left = score.value**2 * energy[score.region] - variance
+            score = replace(score, value=math.sqrt(max(left, 0.0) / (energy[score.region] - variance)))
+        found.append(score)
+    return found
+
+
 def error_against_others(denoised: Array, others: Array, mask: Mask | None = None) -> RepeatError:
     """Compare one denoised repeat with the mean of others that the denoiser has not seen.
 
@@ -117,9 +230,8 @@ def error_against_others(denoised: Array, others: Array, mask: Mask | None = Non
         )
     if mask is not None and (mask.shape != denoised.shape or not mask.any()):
         raise ShapeError(f"The mask must be of shape {denoised.shape} and not empty; got shape {mask.shape}.")
-    values = np.asarray(others, np.float64)
-    squared = np.square(denoised - values.mean(axis=0))
-    noise = values.var(axis=0, ddof=1) / len(values)
+    reference = _mean_of(others)
+    squared, noise = np.square(denoised - reference.image), reference.variance
     if mask is not None:
         squared, noise = squared[mask], noise[mask]
     return RepeatError(float(squared.mean()), float(noise.mean()))

@@ -243,7 +243,7 @@ def test_every_shipped_configuration_loads(name):
     else:
         config = load_task_config(name)
         assert config.task == name
-        assert config.task in (*TASKS, "acquired", "acquired_ct", "acquired_thick")
+        assert config.task in (*TASKS, "acquired", "acquired_ct", "acquired_repeats", "acquired_thick")
         assert config.method == "plug-and-play"
 
 

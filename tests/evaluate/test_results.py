@@ -1,9 +1,13 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors
+from safetensors.numpy import save_file
 
 from medinr.errors import FileError
-from medinr.jobs.evaluate.results import COLUMNS, Results, make_table, write_table
+from medinr.jobs.evaluate.results import COLUMNS, Results, make_table, read_case, write_case, write_table
 from medinr.metrics.image_quality import psnr
 
 
@@ -70,3 +74,15 @@ def test_what_is_no_evaluation_is_refused(results, tmp_path) -> None:
         Results.read(tmp_path)
     with pytest.raises(FileError, match="cannot be read"):
         results.images("no__such__case")
+
+
+def test_a_case_of_an_earlier_version_has_no_noise_of_its_reference(results, tmp_path) -> None:
+    case = results.cases()[0]
+    write_case(tmp_path, case, results.images(case))
+    path = tmp_path / "images" / f"{case.case}.safetensors"
+    with safetensors.safe_open(path, framework="np") as file:
+        facts = json.loads(file.metadata()["medinr"])
+    del facts["reference_noise"]
+    save_file(results.images(case), path, metadata={"medinr": json.dumps(facts)})
+    assert read_case(path) == case
+    assert read_case(path).reference_noise == {}

@@ -7,7 +7,7 @@ from medinr.pipelines.inspect import inspect
 
 from medinr.errors import FileError, UnitError
 from medinr.io.nifti import write_nifti
-from medinr.io.scan import read_scan, read_volumes
+from medinr.io.scan import count_volumes, read_scan, read_volumes
 
 
 def test_content_decides_not_the_name(synthetic, tmp_path):
@@ -55,7 +55,7 @@ def test_every_volume_of_a_file_in_turn(tmp_path, name):
     values = np.random.default_rng(0).integers(0, 900, (9, 8, 5, 4)).astype(np.int16)
     nib.save(nib.Nifti1Image(values, np.diag([1.0, 1, 2, 1])), tmp_path / name)
     volumes = list(read_volumes(tmp_path / name))
-    assert len(volumes) == 4
+    assert len(volumes) == count_volumes(tmp_path / name) == 4
     for index, volume in enumerate(volumes):
         one = read_scan(tmp_path / name, index=index)
         np.testing.assert_array_equal(volume.array, one.array)
@@ -73,6 +73,8 @@ def test_every_stack_of_a_dicom_series_in_turn(synthetic, tmp_path):
         synthetic.write_dicom_series(tmp_path / "s" / str(point), volume, series_uid="1.2.3", change=change)
     volumes = list(read_volumes(tmp_path / "s"))
     assert len(volumes) == 3
+    # Each stack of DICOM is a scan that can be chosen.
+    assert count_volumes(tmp_path / "s") == 1
     for point, volume in enumerate(volumes):
         np.testing.assert_array_equal(volume.array, synthetic.phantom((3, 8, 9), seed=point).array)
     synthetic.write_dicom_series(tmp_path / "s" / "other", synthetic.phantom((4, 8, 9)), description="other")

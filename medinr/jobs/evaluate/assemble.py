@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medinr.jobs.evaluate.cases import WORK, load_facts
+from medinr.jobs.evaluate.cases import WORK, load_facts, scans_left_out
 from medinr.jobs.evaluate.results import (
     REGRET,
     Case,
@@ -39,7 +39,7 @@ def assemble(folder: Path) -> Results:
             facts = load_facts(path)
             cases[name] = Case(**facts | {"spacing": tuple(facts["spacing"])})
     rows: list[dict[str, Any]] = []
-    left_out: list[str] = []
+    left_out = scans_left_out(folder)
     for name, case in cases.items():
         if not records[name]:
             continue

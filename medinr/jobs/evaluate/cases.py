@@ -25,11 +25,18 @@ from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.measurement import write_measurement
 from medinr.io.nifti import write_nifti
 from medinr.io.raw.read import read_raw
-from medinr.io.scan import read_scan
+from medinr.io.scan import count_volumes, read_scan
 from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.audit.carried import findings_of, with_findings
 from medinr.jobs.audit.finding import Finding
 from medinr.jobs.evaluate.auxiliary_rows import auxiliary_rows
+from medinr.jobs.evaluate.repeats import (
+    RepeatReference,
+    Repeats,
+    find_repeats,
+    measure_repeat,
+    wants_repeats,
+)
 from medinr.jobs.evaluate.results import Case
 from medinr.jobs.measure import open_measurement
 from medinr.jobs.reference import Reference
@@ -84,6 +91,7 @@ def prepare_cases(
             if found["wanted"] == wanted:
                 return list(found["cases"])
         source = Source.open(task, manifest, row)
+        reason = f"{scan} was left out of {task.name}: {source.left_out}." if source.left_out else ""
         for path in auxiliary_paths(folder, task.name, scan):
             path.unlink()
         for position, other in enumerate(others):
@@ -95,6 +103,11 @@ def prepare_cases(
             around = source.around(number, task.neighbours)
             measurement, reference = source.measure(seeded(task.config, seed, row.sha256, number), around)
             position = measurement.slice_numbers.index(number)
+            images, noise = {"reference": reference.images[position]}, {}
+            description = [_described(row), *(f"with {_described(other)}" for other in others)]
+            if isinstance(reference, RepeatReference):
+                images["sigma"], noise = reference.sigma[position], reference.noise_of(position)
+                description.append(f"repeat {reference.number}")
             case = Case(
                 case=f"{task.name}__{scan}__{number:04d}",
                 task=task.name,
@@ -102,21 +115,27 @@ def prepare_cases(
                 session=row.session,
                 contrast=row.contrast,
                 slice=number,
-                series_description=", ".join([_described(row), *(f"with {_described(other)}" for other in others)]),
+                series_description=", ".join(description),
                 spacing=measurement.spacing,
                 unit=measurement.unit,
                 modality=measurement.modality,
                 peak=reference.peak,
                 sampling=acquisition_of(measurement).sampling(position),
                 findings=tuple(findings_of(measurement)),
+                reference_noise=noise,
             )
             write_measurement(measurement, folder / "measurements" / f"{case.case}.safetensors", overwrite=True)
-            save_tensors(
-                folder / WORK / f"{case.case}.safetensors", {"reference": reference.images[position]}, asdict(case)
-            )
+            save_tensors(folder / WORK / f"{case.case}.safetensors", images, asdict(case))
             cases.append(case.case)
-        write_json(listing, {"wanted": wanted, "cases": cases}, overwrite=True)
+        write_json(listing, {"wanted": wanted, "cases": cases, "left_out": reason}, overwrite=True)
     return cases
+
+
+def scans_left_out(folder: Path) -> list[str]:
+    """Say in a sentence each which scans were left out of which task, and why, as far as a reason is known."""
+    listings = sorted((folder / WORK).glob("*.json"))
+    reasons = [json.loads(listing.read_text()).get("left_out", "") for listing in listings]
+    return [reason for reason in reasons if reason]
 
 
 def auxiliary_paths(folder: Path, task: str, scan: str) -> tuple[Path, ...]:
@@ -130,7 +149,10 @@ def _described(row: ManifestRow) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A scan whose measurements are simulated, or raw data to be undersampled, and the slices to be used."""
+    """A scan whose measurements are simulated, its repeats, or raw data, and the slices to be used.
+
+    ``left_out`` says why there are none.
+    """
 
     row: ManifestRow
     path: Path
@@ -138,6 +160,8 @@ class Source:
     scan: Volume | None
     numbers: tuple[int, ...]
     findings: tuple[Finding, ...] = ()
+    repeats: Repeats | None = None
+    left_out: str = ""
 
     @classmethod
     def open(cls, task: NamedTask, manifest: Manifest, row: ManifestRow) -> Source:
@@ -145,6 +169,14 @@ class Source:
         path, sidecar = manifest.verify(row), manifest.sidecar_of(row)
         if task.real:
             return cls(row, path, sidecar, None, row.slice_numbers(read_raw(path, sidecar=sidecar).slices))
+        if wants_repeats(task.config):
+            repeats, reason = find_repeats(path, row)
+            if repeats is None:
+                return cls(row, path, None, None, (), left_out=reason)
+            first = repeats.volumes[0]
+            return cls(row, path, None, first, row.slice_numbers(first.shape[0]), audit_volume(first), repeats)
+        if (count := count_volumes(path)) > 1:
+            return cls(row, path, None, None, (), left_out=f"it holds {count} volumes, and a scan of one is wanted")
         read = read_scan(path, series=row.series_number, modality=row.modality)
         scan, numbers = taken_slices(read, task.config, row)
         return cls(row, path, None, scan, numbers, audit_volume(read))
@@ -163,6 +195,9 @@ class Source:
 
     def measure(self, config: ReconstructConfig, numbers: list[int]) -> tuple[Measurement, Reference]:
         """Return the measurement of slices and their references."""
+        if self.repeats is not None:
+            given, others = measure_repeat(self.repeats, config, numbers, self.row.path)
+            return with_findings(given, self.findings), others
         if self.scan is not None:
             simulated, images = measure_slices(self.scan, config, numbers, self.row.path)
             return with_findings(simulated, self.findings), images

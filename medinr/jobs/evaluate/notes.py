@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medinr.acquisition.acquired_image import AcquiredImage
+from medinr.acquisition.acquired_repeat import AcquiredRepeat
 from medinr.acquisition.acquired_thick import AcquiredThick
 from medinr.acquisition.ways import acquisition_class
 from medinr.config import EvaluateConfig
@@ -27,6 +28,15 @@ NOTES = {
 
 #: Caveat of image files of which nothing else is given.
 BLIND = "Noise was added to image files, and no method is told how much; the scans' own noise is in the references."
+
+#: Caveat of repeats.
+REPEATS = (
+    "One of several real repeats of an acquisition was given, and no method is told its noise. The reference is the "
+    "mean of the others, without what the brightness of whole volumes drifts by. Its own noise, the variance of the "
+    "others over their number, is subtracted from the squared error of PSNR and NRMSE, not in SSIM, HFEN and GMSD. "
+    "A mean of magnitudes keeps the bias of their noise. Every method but the input takes that bias out, so it is put "
+    "back into their images, by the noise found from all repeats. Motion and pulse between repeats count as noise."
+)
 
 #: Caveat of files of thick slices.
 THICK = (
@@ -114,9 +124,14 @@ def _notes(todo: Plan) -> list[str]:
     simulated = [acquisition_class(task.kind) for task in used if not task.real]
     kinds = {kind.modality for kind in simulated if kind.tells_noise}
     notes = [NOTES[modality] for modality in sorted(kinds, reverse=True)]
-    for kind, words in ((AcquiredImage, BLIND), (AcquiredThick, THICK)):
-        if any(issubclass(one, kind) for one in simulated):
-            notes.append(words)
+    repeated = [one for one in simulated if issubclass(one, AcquiredRepeat)]
+    spoiled = [one for one in simulated if one not in repeated]
+    if any(issubclass(one, AcquiredImage) for one in spoiled):
+        notes.append(BLIND)
+    if repeated:
+        notes.append(REPEATS)
+    if any(issubclass(one, AcquiredThick) for one in spoiled):
+        notes.append(THICK)
     if any(task.real for task in used):
         notes.append(REAL)
     models = sorted({t.config.model for t in todo.tasks.values() if t.config.model != RANDOM})

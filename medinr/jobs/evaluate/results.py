@@ -77,6 +77,9 @@ class Case:
     findings : tuple of mapping
         What the scan went through before it came here: ``code``, ``severity``, ``words`` and ``meaning`` of each
         (`medinr.jobs.audit`).
+    reference_noise : mapping of str to float
+        Of a reference that is a mean of repeats: its variance in ``slice`` and ``body``, which is taken off the squared
+        error, and the ``coils`` of the noise whose bias it keeps (0: none). Empty for other references.
     """
 
     case: str
@@ -93,6 +96,7 @@ class Case:
     curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=lambda: {"kind": "none"})
     findings: tuple[Mapping[str, str], ...] = ()
+    reference_noise: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metric_modality(self) -> str:
@@ -212,6 +216,8 @@ def read_case(path: Path) -> Case:
         facts["spacing"] = tuple(facts["spacing"])
         # Absent from slices written before scans were audited.
         facts["findings"] = tuple(facts.get("findings", ()))
+        # And from those written before there were references of repeats.
+        facts.setdefault("reference_noise", {})
         return Case(**{name: facts[name] for name in (f.name for f in fields(Case))})
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileError(f"{path} is no slice of an evaluation ({type(error).__name__}: {error}).") from None

@@ -13,7 +13,7 @@ from medinr.errors import ManifestError
 from medinr.io.claims import sweep, wait_for_claim
 from medinr.io.manifest import Manifest
 from medinr.jobs.evaluate.assemble import assemble
-from medinr.jobs.evaluate.cases import WORK
+from medinr.jobs.evaluate.cases import WORK, scans_left_out
 from medinr.jobs.evaluate.plan import Plan
 from medinr.jobs.evaluate.results import Results
 from medinr.jobs.evaluate.runner import Done, Job
@@ -31,6 +31,9 @@ class Status:
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
     last: Done | None = None
 
+
+#: Scans that an error names with the reason why they were left out.
+NAMED = 5
 
 Watch = Callable[[Status], None]
 
@@ -55,7 +58,8 @@ def jobs_of(pool: WorkerPool, todo: Plan, manifest: Manifest, slices: int, split
             f"No scan of split {split!r} suits any of the tasks {', '.join(todo.tasks)}: "
             "through-plane tasks need axial or coronal scans of nearly cubic voxels, tasks of thick slices scans much "
             "finer than those, prior tasks a second scan in the manifest (an earlier session, another contrast, "
-            "another person)."
+            "another person), acquired_repeats files of several repeats."
+            + "".join(f" {sentence}" for sentence in scans_left_out(pool.folder)[:NAMED])
         )
     return jobs
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medinr.acquisition.base import Acquisition
@@ -28,12 +29,12 @@ from medinr.io.hashes import hash_file
 from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.measurement import read_measurement
 from medinr.jobs.evaluate.cases import WORK, auxiliary_paths, load_facts, prepare_cases, save_tensors
+from medinr.jobs.evaluate.judged import Judged
 from medinr.jobs.evaluate.results import Case, read_images
 from medinr.jobs.methods.input import MethodInput
 from medinr.jobs.methods.method import UnfinishedError
 from medinr.jobs.methods.registry import METHODS
 from medinr.jobs.peak_memory import forget_peak, peak_since
-from medinr.metrics.image_quality import prepare, psnr, scores_of
 from medinr.models.checkpoint import find_model, load_model_for
 from medinr.models.model import RANDOM, Model
 from medinr.solve.problem import Problem
@@ -73,7 +74,7 @@ class Runner:
     def __init__(self, folder: Path, tasks: Mapping[str, NamedTask], seed: int, curves: bool) -> None:
         self.folder, self.tasks, self.seed, self.curves = folder, tasks, seed, curves
         self._models: dict[tuple[str, str], Model] = {}
-        self._last: tuple[str, Acquisition, int, Problem, np.ndarray[Any, Any], Case] | None = None
+        self._last: tuple[str, Acquisition, int, Problem, Judged] | None = None
 
     def prepare(self, task: str, manifest: Manifest, row: ManifestRow, slices: int) -> list[str]:
         """Make the cases of a scan."""
@@ -101,11 +102,15 @@ class Runner:
                 return Done(job, busy=True)
             if _is_done(path, wanted):
                 return Done(job)
-            acquisition, position, problem, reference, case = self._open(job.case)
-            prepared = prepare(reference, case.metric_modality)
+            acquisition, position, problem, judged = self._open(job.case)
+
+            def exported(image: Tensor) -> NDArray[np.float32]:
+                found = acquisition.export(image)
+                # The direct image alone keeps the bias of magnitudes.
+                return found if job.method == acquisition.direct_name else judged.compared(found)
 
             def score(image: Tensor) -> float:
-                return psnr(prepare(acquisition.export(image), case.metric_modality), prepared, case.peak)
+                return judged.psnr(exported(image))
 
             given = MethodInput(
                 acquisition,
@@ -113,10 +118,10 @@ class Runner:
                 problem,
                 # Where the noise is to be found, no method sees how much was added.
                 task.config if acquisition.tells_noise else replace(task.config, simulation=None),
-                self._opener(case.modality),
+                self._opener(judged.case.modality),
                 self.folder / WORK / TRAINED,
                 score if self.curves else None,
-                auxiliary_paths(self.folder, job.task, case.scan) if task.auxiliary else (),
+                auxiliary_paths(self.folder, job.task, judged.case.scan) if task.auxiliary else (),
             )
             forget_peak()
             before = time.perf_counter()
@@ -129,8 +134,8 @@ class Runner:
                 return Done(job, fresh=True)
             seconds = time.perf_counter() - before if outcome.seconds is None else outcome.seconds
             memory = peak_since()
-            image = acquisition.export(outcome.image)
-            scores = scores_of(image, reference, case.peak, case.metric_modality)
+            image = exported(outcome.image)
+            scores = judged.scores(image)
             facts = {
                 "case": job.case,
                 "method": job.method,
@@ -148,7 +153,7 @@ class Runner:
             save_tensors(path, {"image": image}, facts)
         return Done(job, fresh=True, seconds=seconds, psnr=scores[0].value)
 
-    def _open(self, name: str) -> tuple[Acquisition, int, Problem, np.ndarray[Any, Any], Case]:
+    def _open(self, name: str) -> tuple[Acquisition, int, Problem, Judged]:
         if self._last is None or self._last[0] != name:
             measurement = read_measurement(self.folder / "measurements" / f"{name}.safetensors")
             path = self.folder / WORK / f"{name}.safetensors"
@@ -159,7 +164,9 @@ class Runner:
             problem = acquisition.problem(position)
             # Operators prepare data on their first use; that time should not count for the first method.
             problem.adjoint(problem.predict(problem.adjoint(problem.data)))
-            self._last = name, acquisition, position, problem, read_images(path)["reference"], case
+            images = read_images(path)
+            judged = Judged(case, images["reference"], images.get("sigma"))
+            self._last = name, acquisition, position, problem, judged
         return self._last[1:]
 
     def _opener(self, modality: str) -> Callable[[str], Model]:

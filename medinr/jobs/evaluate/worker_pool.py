@@ -41,6 +41,7 @@ class WorkerPool:
     def __init__(
         self, workers: int, folder: Path, tasks: Mapping[str, NamedTask], seed: int, curves: bool, threads: int
     ) -> None:
+        self.folder = folder
         self._runner: Runner | None = None
         self._pool: ProcessPoolExecutor | None = None
         self._environment = {name: os.environ.get(name) for name in THREADS}

@@ -11,7 +11,7 @@ from pathlib import Path
 from medinr.errors import InputError, ManifestError
 from medinr.io.manifest import Manifest, ManifestRow, subjects_in_several_splits
 from medinr.io.raw.recognise import is_raw
-from medinr.io.scan import read_scan
+from medinr.io.scan import count_volumes, read_scan
 from medinr.jobs.manifest.build import SILENT, Progress
 from medinr.jobs.manifest.fingerprints import Fingerprint, find_copies, fingerprint
 
@@ -91,7 +91,9 @@ def _check(row: ManifestRow, root: Path, images: bool) -> tuple[list[Finding], F
     if row.sidecar or (path.is_file() and is_raw(path)):
         return [Finding("not compared", row.name, "raw data; only its bytes are compared", wrong=False)], nothing
     try:
-        return [], fingerprint(read_scan(path, series=row.series_number, modality=row.modality))
+        # Of several volumes in one file, the first stands for all.
+        index = 0 if count_volumes(path) > 1 else None
+        return [], fingerprint(read_scan(path, index=index, series=row.series_number, modality=row.modality))
     except InputError as error:
         return [Finding("unreadable", row.name, _line(error))], nothing
 

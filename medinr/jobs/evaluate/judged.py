@@ -1,0 +1,53 @@
+"""What the images of a case are compared with, and how they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medinr.jobs.evaluate.results import Case
+from medinr.metrics.image_quality import Score, prepare, psnr, scores_of
+from medinr.metrics.repeats import scores_without_reference_noise, with_bias
+from medinr.noise.scan_noise import ScanNoise
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A case and its reference.
+
+    Attributes
+    ----------
+    case : Case
+    reference : ndarray, shape (y, x)
+    sigma : ndarray, shape (y, x), or None
+        Of the noise whose bias a reference of repeats keeps; None for other references.
+    """
+
+    case: Case
+    reference: NDArray[np.float32]
+    sigma: NDArray[np.float32] | None = None
+
+    def compared(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """An image without the bias of magnitudes as it is compared: with the bias that the reference keeps."""
+        coils = int(self.case.reference_noise.get("coils", 0))
+        if self.sigma is None or coils == 0:
+            return image
+        kind = "rician" if coils == 1 else "chi"
+        noise = ScanNoise(kind, float(self.sigma.max()), coils, self.sigma[None])
+        return np.asarray(with_bias(image[None], noise)[0], np.float32)
+
+    def scores(self, image: NDArray[np.float32]) -> list[Score]:
+        """Every metric of an image that is as it is compared."""
+        case = self.case
+        if case.reference_noise:
+            return scores_without_reference_noise(image, self.reference, case.peak, case.reference_noise)
+        return scores_of(image, self.reference, case.peak, case.metric_modality)
+
+    def psnr(self, image: NDArray[np.float32]) -> float:
+        """PSNR of the slice in dB, as of `scores`."""
+        if self.case.reference_noise:
+            return self.scores(image)[0].value
+        modality = self.case.metric_modality
+        return psnr(prepare(image, modality), prepare(self.reference, modality), self.case.peak)
