@@ -46,7 +46,8 @@ values = np.repeat(scan.get_fdata(dtype=np.float32), times, axis=2)
 out = Path(given["--out-dir"])
 out.mkdir()
 nib.save(nib.Nifti1Image(values, affine), out / "scan_eclare.nii.gz")
-with open({calls!r}, "a") as log: print(scan.shape, file=log)
+told = [f"{{name}} {{value}}" for name, value in given.items() if name not in ("--in-fpath", "--out-dir")]
+with open({calls!r}, "a") as log: print(scan.shape, *told, file=log)
 """
 
 
@@ -59,10 +60,10 @@ def head(synthetic):
 def program(tmp_path, monkeypatch):
     """Sets the command of ECLARE to one that works, fails or hangs; returns the file of its calls."""
 
-    def use(mode="works"):
+    def use(mode="works", *options):
         path, calls = tmp_path / "program.py", tmp_path / "calls"
         path.write_text(PROGRAM.format(mode=mode, calls=str(calls)))
-        monkeypatch.setenv("MEDINR_ECLARE", shlex.join([sys.executable, str(path)]))
+        monkeypatch.setenv("MEDINR_ECLARE", shlex.join([sys.executable, str(path), *options]))
         return calls
 
     monkeypatch.delenv("MEDINR_ECLARE", raising=False)
@@ -143,13 +144,38 @@ def test_eclare_is_run_once_a_scan_on_all_of_it_and_placed_on_the_plane(head, tm
     case, reference = _case(head, tmp_path / "trained")
     found = METHODS["ECLARE"].run(case)
     other = METHODS["ECLARE"].run(replace(case, position=23))
-    assert calls.read_text().splitlines() == ["(52, 50, 9)"]
+    told = f"--n-patches {eclare.PATCHES} --batch-size {eclare.BATCH} --relative-slice-thickness 5.000"
+    assert calls.read_text().splitlines() == [f"(52, 50, 9) {told}"]
+    assert found.reason == f"limited by {told}"
     assert found.seconds > 0
     assert other.seconds == found.seconds
     slices = case.acquisition.measurement.data[20].numpy()
     np.testing.assert_allclose(found.image.numpy()[2::5], slices, rtol=0.02, atol=8)
     assert np.abs(found.image.numpy() - reference).mean() < 0.1 * reference.mean()
     assert not list((tmp_path / "trained").glob("*.claim"))
+
+
+def test_eclare_is_limited_without_a_graphics_processor_where_its_command_does_not_say(head, tmp_path, program):
+    case, _ = _case(head, tmp_path / "trained")
+    for options in (("--gpu-id", "0"), ("--n-patches", "50"), ("--relative-slice-thickness", "4")):
+        calls = program("works", *options)
+        found = METHODS["ECLARE"].run(case)
+        assert ("limited" in found.reason) == (options[0] != "--gpu-id")
+        assert options[0] not in found.reason
+    # The same scan with other options is run again.
+    told = [line.partition(") ")[2] for line in calls.read_text().splitlines()]
+    assert told == [
+        "--gpu-id 0",
+        f"--n-patches 50 --batch-size {eclare.BATCH} --relative-slice-thickness 5.000",
+        f"--relative-slice-thickness 4 --n-patches {eclare.PATCHES} --batch-size {eclare.BATCH}",
+    ]
+    assert eclare.limits(["run-eclare", "--gpu-id=1"], case.acquisition.scan) == []
+
+
+def test_the_thickness_told_to_eclare_is_in_finest_pixels(synthetic):
+    scan = synthetic.phantom((6, 8, 10), geometry=synthetic.affine((0.9, 3.0, 4.5)))
+    options = eclare.limits([], scan)
+    assert options[options.index("--relative-slice-thickness") + 1] == "5.000"
 
 
 @pytest.mark.parametrize("command", ["fails", "absent"])

@@ -12,7 +12,7 @@ from medinr.baselines.acquired import BASELINES, Baseline
 from medinr.config import ReconstructConfig
 from medinr.jobs.methods.acquired import by_scan_baseline, by_scan_network
 from medinr.jobs.methods.acquired_thick import by_linear, by_superres_networks
-from medinr.jobs.methods.eclare import LIMIT_SECONDS, PROGRAM, by_eclare
+from medinr.jobs.methods.eclare import BATCH, LIMIT_SECONDS, PATCHES, PROGRAM, by_eclare
 from medinr.jobs.methods.method import ACQUIRED, NON_COMMERCIAL, Method
 from medinr.models.model import RANDOM
 
@@ -71,9 +71,10 @@ THICK_METHODS: dict[str, Method] = {
     ),
     "ECLARE": Method(
         "of the image file alone: a network learns from the scan's own slices (Remedios et al., their program; at most "
-        f"{LIMIT_SECONDS / 60:.0f} minutes a scan)",
+        f"{LIMIT_SECONDS / 60:.0f} minutes a scan; without a graphics processor {PATCHES} patches and no search for "
+        "the slice profile, so that a small crop ends in them)",
         by_eclare,
-        lambda _: {"limit_seconds": LIMIT_SECONDS},
+        lambda _: {"limit_seconds": LIMIT_SECONDS, "patches": PATCHES, "batch": BATCH},
         _thick,
         program=PROGRAM,
         install="the command of ECLARE in an environment of its own, such as /opt/eclare/bin/run-eclare",

@@ -1,7 +1,8 @@
 """ECLARE (Remedios et al. 2025, arXiv 2503.11787), a program of its authors, run in an environment of its own.
 
 Nothing of it is imported: its licence is its own. It learns from the slices of the scan, so it is given all of it, and
-what it gives is kept for the other planes of the scan.
+what it gives is kept for the other planes of the scan. With its own settings it takes days without a graphics
+processor, so it is then told to learn less, by options of its command (`limits`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ PROGRAM = "MEDINR_ECLARE"
 #: Longest time on one scan.
 LIMIT_SECONDS = 600.0
 
+#: Training patches without a graphics processor, where the command does not say.
+PATCHES = 800
+
+#: Of these, so many make one step of the training: few, so that there are enough steps.
+BATCH = 2
+
 #: Characters of what the program said that an error repeats.
 _LAST_WORDS = 300
 
@@ -56,26 +63,61 @@ def by_eclare(case: MethodInput) -> Outcome:
     scan = acquisition.scan
     # Nothing of the original scan travels to another program.
     scan = Volume(scan.array, scan.affine, scan.modality, scan.unit, Provenance())
-    key = hashlib.sha256(scan.array.tobytes() + scan.affine.tobytes()).hexdigest()[:16]
+    command = shlex.split(os.environ[PROGRAM])
+    limited = limits(command, scan)
+    command += limited
+    # Of the same scan, what other options gave is another result.
+    given = scan.array.tobytes() + scan.affine.tobytes() + shlex.join(command).encode()
+    key = hashlib.sha256(given).hexdigest()[:16]
     image, facts = case.folder / f"eclare_{key}.nii.gz", case.folder / f"eclare_{key}.json"
     with wait_for_claim(facts.with_suffix(".claim")):
         if not facts.exists():
-            write_json(facts, {"seconds": _run(scan, image), "limit": LIMIT_SECONDS})
+            write_json(facts, {"seconds": _run(command, scan, image), "limit": LIMIT_SECONDS})
     seconds = json.loads(facts.read_text())["seconds"]
     if seconds is None:
         raise UnfinishedError(f"ECLARE was stopped after {LIMIT_SECONDS / 60:g} minutes on the scan")
     plane = acquisition.grid(range(case.position, case.position + 1))
     found = continued_onto(read_scan(image, modality=scan.modality), plane.affine, plane.shape)
-    return Outcome(torch.from_numpy(found.array[:, 0].copy()), seconds / acquisition.measurement.slices)
+    reason = f"limited by {shlex.join(limited)}" if limited else ""
+    return Outcome(torch.from_numpy(found.array[:, 0].copy()), seconds / acquisition.measurement.slices, reason=reason)
 
 
-def _run(scan: Volume, result: Path) -> float | None:
+def limits(command: list[str], scan: Volume) -> list[str]:
+    """Options that make the program learn less; none where its command names a graphics processor.
+
+    Its search for the slice profile alone takes longer than `LIMIT_SECONDS` on one core. It is left out by telling a
+    thickness: that of slices as thick as they are apart, which is also what medinr takes where nothing is told.
+
+    Parameters
+    ----------
+    command : list of str
+        What it names already is left as it is.
+    scan : Volume
+        Thick slices first.
+
+    Returns
+    -------
+    list of str
+        To be added to the command.
+    """
+    named = {word.partition("=")[0] for word in command}
+    if "--gpu-id" in named:
+        return []
+    x, y, z = scan.spacing
+    options = {
+        "--n-patches": f"{PATCHES}",
+        "--batch-size": f"{BATCH}",
+        "--relative-slice-thickness": f"{z / min(x, y):.3f}",
+    }
+    return [word for option, value in options.items() if option not in named for word in (option, value)]
+
+
+def _run(command: list[str], scan: Volume, result: Path) -> float | None:
     """Run the program on a scan and keep its result; seconds, or None where it was stopped."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_nifti(scan, folder / "scan.nii.gz")
-        command = [*shlex.split(os.environ[PROGRAM]), "--in-fpath", str(folder / "scan.nii.gz")]
-        command += ["--out-dir", str(folder / "out")]
+        command = [*command, "--in-fpath", str(folder / "scan.nii.gz"), "--out-dir", str(folder / "out")]
         started = time.perf_counter()
         with (folder / "log").open("wb") as log:
             code = _code(command, log.fileno())
