@@ -32,8 +32,12 @@ SSIM_WINDOW = 11
 #: Stabiliser of GMSD for a range of 1: 170 for the range 255 of its authors.
 GMSD_CONSTANT = 170.0 / 255.0**2
 
+#: PSNR without the noise of the reference, where that is known (`medinr.metrics.reference_noise`).
+CORRECTED = "psnr_corrected"
+
 #: Metrics of the protocol, with their unit, and whether higher is better.
 METRICS = {"psnr": ("dB", True), "ssim": ("", True), "nrmse": ("", False), "hfen": ("", False), "gmsd": ("", False)}
+METRICS[CORRECTED] = ("dB", True)
 
 Image = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -49,7 +53,7 @@ class Score:
 
 
 def scores_of(image: Image, reference: Image, data_range: float, modality: str) -> list[Score]:
-    """Score one slice with every metric of the protocol, whole and inside the body.
+    """Score one slice with every metric of the protocol that compares two images, whole and inside the body.
 
     Parameters
     ----------
@@ -62,7 +66,8 @@ def scores_of(image: Image, reference: Image, data_range: float, modality: str) 
     Returns
     -------
     list of Score
-        Ten: `METRICS` in both regions. NRMSE, HFEN and GMSD of CT are taken of HU + 1000, proportional to attenuation.
+        Ten: `METRICS` but `CORRECTED` in both regions. NRMSE, HFEN and GMSD of CT are taken of HU + 1000, proportional
+        to attenuation.
     """
     zero = HU_VACUUM if modality == "CT" else 0.0
     x, r = prepare(image, modality) - zero, prepare(reference, modality) - zero

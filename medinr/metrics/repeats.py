@@ -1,7 +1,8 @@
 """Error of a denoised repeat of an acquisition, against the mean of the other repeats.
 
 The mean of the others has noise of its own, a fraction of that of one repeat, which is estimated from their spread and
-taken off the squared error: what is left is the error against the mean of infinitely many repeats.
+taken off the squared error (`medinr.metrics.reference_noise` for scores): what is left is the error against the mean of
+infinitely many repeats.
 
 That mean is an expected magnitude, which noise keeps above the signal where there is little of it. Of a denoiser that
 takes this bias out, the image is compared with the bias put back (`with_bias`).
@@ -10,15 +11,13 @@ takes this bias out, the image is compared with the bias put back (`with_bias`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from medinr.errors import IntensityError, ShapeError
-from medinr.metrics.image_quality import Image, Score, body_mask, prepare, scores_of
 from medinr.noise.scan_noise import ScanNoise
 from medinr.noise.signal_bias import magnitude_model
 
@@ -149,52 +148,6 @@ def with_bias(signal: NDArray[np.floating], noise: ScanNoise) -> NDArray[np.floa
     sigma = noise.sigma if noise.sigma_map is None else np.maximum(noise.sigma_map, 1e-6 * noise.sigma)
     relative = torch.from_numpy(np.asarray(signal / sigma, np.float64))
     return magnitude_model(noise.coils).mean(relative).numpy() * sigma
-
-
-def noise_by_region(variance: Image, reference: Image) -> dict[str, float]:
-    """Average the variance of a reference slice over the regions of `medinr.metrics.image_quality.scores_of`.
-
-    Parameters
-    ----------
-    variance, reference : ndarray, shape (y, x)
-        Of MR.
-    """
-    body = body_mask(prepare(reference, "MR"))
-    return {"slice": float(np.mean(variance)), "body": float(np.mean(variance[body]))}
-
-
-def scores_without_reference_noise(
-    image: Image, reference: Image, data_range: float, noise: Mapping[str, float]
-) -> list[Score]:
-    """Score an MR slice as `medinr.metrics.image_quality.scores_of` does, the reference's noise taken off the error.
-
-    Parameters
-    ----------
-    image, reference : ndarray, shape (y, x)
-    data_range : float
-    noise : mapping of str to float
-        From `noise_by_region`.
-
-    Returns
-    -------
-    list of Score
-        PSNR is ``10 log10(range^2 / (MSE - variance))``, infinite where no error is left, and NRMSE
-        ``sqrt((MSE - variance) / (mean square - variance))``. SSIM, HFEN and GMSD are those with the noise.
-    """
-    magnitude = prepare(reference, "MR")
-    squares = np.square(magnitude)
-    energy = {"slice": float(squares.mean()), "body": float(squares[body_mask(magnitude)].mean())}
-    found = []
-    for score in scores_of(image, reference, data_range, "MR"):
-        variance = noise[score.region]
-        if score.metric == "psnr":
-            left = data_range**2 * 10 ** (-score.value / 10) - variance
-            score = replace(score, value=10 * math.log10(data_range**2 / left) if left > 0 else math.inf)
-        elif score.metric == "nrmse":
-            left = score.value**2 * energy[score.region] - variance
-            score = replace(score, value=math.sqrt(max(left, 0.0) / (energy[score.region] - variance)))
-        found.append(score)
-    return found
 
 
 def error_against_others(denoised: Array, others: Array, mask: Mask | None = None) -> RepeatError:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from medinr.errors import FileError
 from medinr.jobs.evaluate.results import Results
-from medinr.jobs.evaluate.sentences import basis_sentence
+from medinr.jobs.evaluate.sentences import basis_sentence, noise_sentences
 from medinr.report.cases import ShownCase, shown_cases
 from medinr.report.charts import convergence_chart, psnr_time_chart, stop_words
 from medinr.report.findings import finding_rows
@@ -132,6 +132,7 @@ def _task(
         "unit": about.get("unit", ""),
         "table": (table := summary_table(results.table, task, methods)),
         "differences": differences(results.table, task, methods),
+        "limits": noise_sentences(results.table, task),
         "basis": basis_sentence(table.patients),
         "chart": Markup(psnr_time_chart(points, series, words, f"time-{number}")),
         "points": sorted(points, key=lambda point: point.subject),

@@ -15,18 +15,20 @@ from typing import Any
 import pandas as pd
 
 from medinr.jobs.evaluate.results import REGRET
-from medinr.jobs.evaluate.sentences import comparison_words
+from medinr.jobs.evaluate.sentences import comparison_words, corrected_slices
 from medinr.jobs.evaluate.statistics import Difference, Summary, compare, patient_means, summarise, values_of
-from medinr.metrics.image_quality import METRICS
+from medinr.metrics.image_quality import CORRECTED, METRICS
 
 #: Metric, region, title and decimals of the columns; `METRICS` has the unit and whether higher is better.
 SHOWN = (
     ("psnr", "slice", "PSNR", 2),
+    (CORRECTED, "slice", "PSNR corrected", 2),
     ("ssim", "slice", "SSIM", 3),
     ("nrmse", "slice", "NRMSE", 3),
     ("hfen", "slice", "HFEN", 3),
     ("gmsd", "slice", "GMSD", 3),
     ("psnr", "body", "PSNR body", 2),
+    (CORRECTED, "body", "PSNR corrected, body", 2),
     ("ssim", "body", "SSIM body", 3),
     (REGRET, "slice", "regret, dB", 2),
     ("seconds", "", "time, s", 2),
@@ -125,17 +127,23 @@ def summary_table(table: pd.DataFrame, task: str, methods: Sequence[str]) -> Sum
     """Lay out a task: a row per method; a column per metric and region that has values, then time and memory."""
     columns, entries = [], []
     chosen = table[table["task"] == task]
+    slices = len(chosen[["scan", "slice"]].drop_duplicates())
     for metric, region, title, decimals in SHOWN:
         found = {name: summarise(patient_means(values_of(chosen, task, name, metric, region))) for name in methods}
         if not any(summary.patients for summary in found.values()):
             continue
         unit, higher = METRICS.get(metric, ("", False))
-        columns.append(Column(f"{title}, {unit}" if unit else title, f"{'higher' if higher else 'lower'} is better"))
-        entries.append(_entries(found, decimals, higher, metric in METRICS))
+        note = f"{'higher' if higher else 'lower'} is better"
+        if metric == CORRECTED:
+            known = corrected_slices(chosen)
+            note = "the reference's own noise taken off" + ("" if known == slices else f", {known} of {slices} slices")
+        columns.append(Column(f"{title}, {unit}" if unit else title, note))
+        # Methods are not compared by the corrected PSNR, which is too high for those that keep noise.
+        entries.append(_entries(found, decimals, higher, metric in METRICS and metric != CORRECTED))
     return SummaryTable(
         task,
         int(chosen["subject"].nunique()),
-        len(chosen[["scan", "slice"]].drop_duplicates()),
+        slices,
         tuple(columns),
         tuple((name, tuple(column[name] for column in entries)) for name in methods),
     )

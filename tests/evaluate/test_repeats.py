@@ -7,13 +7,12 @@ import pytest
 
 from medinr.errors import IntensityError, ShapeError
 from medinr.metrics.image_quality import body_mask, scores_of
+from medinr.metrics.reference_noise import noise_by_region, scores_without_reference_noise
 from medinr.metrics.repeats import (
     RepeatError,
     drift,
     error_against_others,
     mean_of_others,
-    noise_by_region,
-    scores_without_reference_noise,
     with_bias,
     without_drift,
 )

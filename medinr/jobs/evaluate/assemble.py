@@ -21,6 +21,7 @@ from medinr.jobs.evaluate.results import (
     write_facts,
     write_table,
 )
+from medinr.jobs.evaluate.sentences import NOISE_NOTE, noise_sentences, tasks_of, uncorrected_sentences
 
 
 def assemble(folder: Path) -> Results:
@@ -55,10 +56,14 @@ def assemble(folder: Path) -> Results:
                 curves[facts["method"]] = facts["curve"] | {key: facts[key] for key in ("stopped_at", "reason")}
             rows += _rows(case, facts)
         write_case(folder, replace(case, curves=curves), images)
-    write_table(folder, make_table(rows))
-    if left_out:
-        evaluation = read_facts(folder)
-        write_facts(folder, evaluation | {"notes": list(dict.fromkeys([*evaluation["notes"], *left_out]))})
+    table = make_table(rows)
+    write_table(folder, table)
+    evaluation = read_facts(folder)
+    # What is said of the references' noise depends on what was computed, so it is said anew.
+    before = [note for note in evaluation["notes"] if not note.startswith(NOISE_NOTE)]
+    limits = [sentence for task in tasks_of(table) for sentence in noise_sentences(table, task)]
+    notes = [*before, *left_out, *uncorrected_sentences(cases.values()), *limits]
+    write_facts(folder, evaluation | {"notes": list(dict.fromkeys(notes))})
     return Results.read(folder)
 
 

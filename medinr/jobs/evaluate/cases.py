@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.audit.carried import findings_of, with_findings
 from medinr.jobs.audit.finding import Finding
 from medinr.jobs.evaluate.auxiliary_rows import auxiliary_rows
+from medinr.jobs.evaluate.reference_noise import OwnNoise
 from medinr.jobs.evaluate.repeats import (
     RepeatReference,
     Repeats,
@@ -40,7 +41,7 @@ from medinr.jobs.evaluate.repeats import (
 from medinr.jobs.evaluate.results import Case
 from medinr.jobs.measure import open_measurement
 from medinr.jobs.reference import Reference
-from medinr.jobs.simulated import measure_slices, taken_slices
+from medinr.jobs.simulated import measure_slices, measured_slices, taken_slices
 from medinr.measurement import Measurement
 from medinr.volume import Volume
 
@@ -103,10 +104,11 @@ def prepare_cases(
             around = source.around(number, task.neighbours)
             measurement, reference = source.measure(seeded(task.config, seed, row.sha256, number), around)
             position = measurement.slice_numbers.index(number)
-            images, noise = {"reference": reference.images[position]}, {}
+            images = {"reference": reference.images[position]}
+            noise, uncorrected = source.noise_of(reference, around, position)
             description = [_described(row), *(f"with {_described(other)}" for other in others)]
             if isinstance(reference, RepeatReference):
-                images["sigma"], noise = reference.sigma[position], reference.noise_of(position)
+                images["sigma"] = reference.sigma[position]
                 description.append(f"repeat {reference.number}")
             case = Case(
                 case=f"{task.name}__{scan}__{number:04d}",
@@ -123,6 +125,7 @@ def prepare_cases(
                 sampling=acquisition_of(measurement).sampling(position),
                 findings=tuple(findings_of(measurement)),
                 reference_noise=noise,
+                uncorrected=uncorrected,
             )
             write_measurement(measurement, folder / "measurements" / f"{case.case}.safetensors", overwrite=True)
             save_tensors(folder / WORK / f"{case.case}.safetensors", images, asdict(case))
@@ -151,7 +154,7 @@ def _described(row: ManifestRow) -> str:
 class Source:
     """A scan whose measurements are simulated, its repeats, or raw data, and the slices to be used.
 
-    ``left_out`` says why there are none.
+    ``left_out`` says why there are none. ``own_noise`` is of the scan as it was read, for judging alone.
     """
 
     row: ManifestRow
@@ -162,6 +165,7 @@ class Source:
     findings: tuple[Finding, ...] = ()
     repeats: Repeats | None = None
     left_out: str = ""
+    own_noise: OwnNoise = field(default_factory=OwnNoise)
 
     @classmethod
     def open(cls, task: NamedTask, manifest: Manifest, row: ManifestRow) -> Source:
@@ -179,7 +183,10 @@ class Source:
             return cls(row, path, None, None, (), left_out=f"it holds {count} volumes, and a scan of one is wanted")
         read = read_scan(path, series=row.series_number, modality=row.modality)
         scan, numbers = taken_slices(read, task.config, row)
-        return cls(row, path, None, scan, numbers, audit_volume(read))
+        if not numbers:
+            return cls(row, path, None, scan, numbers)
+        noise = OwnNoise.found(read, lambda volume: measured_slices(volume, task.config, row.path))
+        return cls(row, path, None, scan, numbers, audit_volume(read), own_noise=noise)
 
     def around(self, number: int, neighbours: int) -> list[int]:
         """A slice and at most so many neighbours on either side, up to the end of the scan or an empty slice."""
@@ -204,6 +211,12 @@ class Source:
         measurement, reference = open_measurement(self.path, config, slices=numbers, sidecar=self.sidecar)
         assert reference is not None, "a task on raw data undersamples them"
         return measurement, reference
+
+    def noise_of(self, reference: Reference, numbers: list[int], position: int) -> tuple[dict[str, float], str]:
+        """Facts of the noise of a slice's reference; of none, the second value may say in words why."""
+        if isinstance(reference, RepeatReference):
+            return reference.noise_of(position), ""
+        return self.own_noise.by_region(reference, numbers, position)
 
 
 def seeded(config: ReconstructConfig, seed: int, sha256: str, number: int) -> ReconstructConfig:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from medinr.jobs.evaluate.results import Case
 from medinr.metrics.image_quality import Score, prepare, psnr, scores_of
-from medinr.metrics.repeats import scores_without_reference_noise, with_bias
+from medinr.metrics.reference_noise import corrected_scores, scores_without_reference_noise
+from medinr.metrics.repeats import with_bias
 from medinr.noise.scan_noise import ScanNoise
 
 
@@ -29,6 +30,11 @@ class Judged:
     reference: NDArray[np.float32]
     sigma: NDArray[np.float32] | None = None
 
+    @property
+    def of_repeats(self) -> bool:
+        """Whether the reference is a mean of repeats."""
+        return "coils" in self.case.reference_noise
+
     def compared(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """An image without the bias of magnitudes as it is compared: with the bias that the reference keeps."""
         coils = int(self.case.reference_noise.get("coils", 0))
@@ -39,15 +45,21 @@ class Judged:
         return np.asarray(with_bias(image[None], noise)[0], np.float32)
 
     def scores(self, image: NDArray[np.float32]) -> list[Score]:
-        """Every metric of an image that is as it is compared."""
-        case = self.case
-        if case.reference_noise:
-            return scores_without_reference_noise(image, self.reference, case.peak, case.reference_noise)
-        return scores_of(image, self.reference, case.peak, case.metric_modality)
+        """Every metric of an image that is as it is compared.
+
+        The noise of a mean of other repeats is independent of what methods were given, so PSNR itself is without it.
+        That of a scan from which the measurement was simulated is in the measurement too: PSNR counts it, and the
+        corrected PSNR stands beside it.
+        """
+        case, noise = self.case, self.case.reference_noise
+        if self.of_repeats:
+            return scores_without_reference_noise(image, self.reference, case.peak, noise)
+        scores = scores_of(image, self.reference, case.peak, case.metric_modality)
+        return scores + corrected_scores(scores, case.peak, noise) if noise else scores
 
     def psnr(self, image: NDArray[np.float32]) -> float:
         """PSNR of the slice in dB, as of `scores`."""
-        if self.case.reference_noise:
+        if self.of_repeats:
             return self.scores(image)[0].value
         modality = self.case.metric_modality
         return psnr(prepare(image, modality), prepare(self.reference, modality), self.case.peak)

@@ -29,11 +29,23 @@ NOTES = {
 #: Caveat of image files of which nothing else is given.
 BLIND = "Noise was added to image files, and no method is told how much; the scans' own noise is in the references."
 
+#: Caveat of MR references.
+OWN_NOISE = (
+    "A reference has noise of its own, which is estimated from the whole MR scan before anything is simulated; no "
+    "method sees the estimate. PSNR and the other metrics count it as error. psnr_corrected takes its variance off the "
+    "squared error; at least 5 % of the variance is left, or all of the error where that is less. This assumes that "
+    "the error does not correlate with the reference's noise. It does where a method keeps some of the noise of its "
+    "input, which has the reference's in it: then psnr_corrected is too high. Compare methods by PSNR; psnr_corrected "
+    "shows how much of the error is the reference's own noise."
+)
+
 #: Caveat of repeats.
 REPEATS = (
     "One of several real repeats of an acquisition was given, and no method is told its noise. The reference is the "
     "mean of the others, without what the brightness of whole volumes drifts by. Its own noise, the variance of the "
-    "others over their number, is subtracted from the squared error of PSNR and NRMSE, not in SSIM, HFEN and GMSD. "
+    "others over their number, is subtracted from the squared error of PSNR and NRMSE, not in SSIM, HFEN and GMSD; at "
+    "least 5 % of the variance is left, or all of the error where that is less. This noise is independent of what "
+    "methods are given, so PSNR itself is corrected here, and psnr_corrected is not given. "
     "A mean of magnitudes keeps the bias of their noise. Every method but the input takes that bias out, so it is put "
     "back into their images, by the noise found from all repeats. Motion and pulse between repeats count as noise."
 )
@@ -128,6 +140,8 @@ def _notes(todo: Plan) -> list[str]:
     spoiled = [one for one in simulated if one not in repeated]
     if any(issubclass(one, AcquiredImage) for one in spoiled):
         notes.append(BLIND)
+    if any(one.modality == "MR" for one in spoiled):
+        notes.append(OWN_NOISE)
     if repeated:
         notes.append(REPEATS)
     if any(issubclass(one, AcquiredThick) for one in spoiled):

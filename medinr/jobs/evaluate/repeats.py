@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,12 @@ from medinr.data.orient import standard_orientation
 from medinr.errors import GeometryError, IntensityError
 from medinr.io.choice import ScanChoice
 from medinr.io.manifest import ManifestRow
+from medinr.jobs.evaluate.reference_noise import as_magnitude
 from medinr.jobs.reference import Reference
 from medinr.jobs.scan.source import LEAST_REPEATS, open_source
 from medinr.measurement import Measurement
-from medinr.metrics.repeats import drift, mean_of_others, noise_by_region, without_drift
+from medinr.metrics.reference_noise import noise_by_region
+from medinr.metrics.repeats import drift, mean_of_others, without_drift
 from medinr.noise.estimate import estimate_noise
 from medinr.noise.repeats import noise_of_repeats
 from medinr.noise.scan_noise import ScanNoise
@@ -83,7 +85,7 @@ def find_repeats(path: Path, row: ManifestRow) -> tuple[Repeats | None, str]:
         component = source.first.provenance.facts.component
         if component in WITHOUT_MAGNITUDE:
             return None, f"it is the {component} of an MR scan, and magnitudes are wanted"
-        volumes = tuple(_magnitude(volume) for volume in source.repeats)
+        volumes = tuple(as_magnitude(volume) for volume in source.repeats)
         if len({volume.array.tobytes() for volume in volumes}) < len(volumes):
             return None, "some of its volumes are copies of one another, whose noise is not independent"
         found = estimate_noise(volumes[0])
@@ -142,11 +144,3 @@ def measure_repeat(
     turned = standard_orientation(given)
     shown = numbers if turned.affine[:3, 2] @ given.affine[:3, 2] > 0 else numbers[::-1]
     return AcquiredRepeat.given(turned, {"repeat": number, "slices": shown}), reference
-
-
-def _magnitude(volume: Volume) -> Volume:
-    facts = volume.provenance.facts
-    if np.iscomplexobj(volume.array):
-        facts = replace(facts, component="magnitude")
-    magnitude = volume.with_array(np.abs(volume.array).astype(np.float32))
-    return replace(magnitude, provenance=replace(volume.provenance, facts=facts))

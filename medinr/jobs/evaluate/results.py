@@ -78,8 +78,10 @@ class Case:
         What the scan went through before it came here: ``code``, ``severity``, ``words`` and ``meaning`` of each
         (`medinr.jobs.audit`).
     reference_noise : mapping of str to float
-        Of a reference that is a mean of repeats: its variance in ``slice`` and ``body``, which is taken off the squared
-        error, and the ``coils`` of the noise whose bias it keeps (0: none). Empty for other references.
+        Variance of the reference's own noise in ``slice`` and ``body``, which is taken off the squared error; empty
+        where it is not known. Of a mean of repeats also the ``coils`` of the noise whose bias it keeps (0: none).
+    uncorrected : str
+        Why nothing is taken off though the reference is an MR scan, in words; empty elsewhere.
     """
 
     case: str
@@ -97,6 +99,7 @@ class Case:
     sampling: Mapping[str, Any] = field(default_factory=lambda: {"kind": "none"})
     findings: tuple[Mapping[str, str], ...] = ()
     reference_noise: Mapping[str, float] = field(default_factory=dict)
+    uncorrected: str = ""
 
     @property
     def metric_modality(self) -> str:
@@ -216,8 +219,9 @@ def read_case(path: Path) -> Case:
         facts["spacing"] = tuple(facts["spacing"])
         # Absent from slices written before scans were audited.
         facts["findings"] = tuple(facts.get("findings", ()))
-        # And from those written before there were references of repeats.
+        # And from those written before the noise of references was known.
         facts.setdefault("reference_noise", {})
+        facts.setdefault("uncorrected", "")
         return Case(**{name: facts[name] for name in (f.name for f in fields(Case))})
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise FileError(f"{path} is no slice of an evaluation ({type(error).__name__}: {error}).") from None

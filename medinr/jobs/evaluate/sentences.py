@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 
-from medinr.jobs.evaluate.results import REGRET
-from medinr.jobs.evaluate.statistics import FEWEST_FOR_INTERVAL, Difference, compare
+from medinr.jobs.evaluate.results import REGRET, Case
+from medinr.jobs.evaluate.statistics import (
+    FEWEST_FOR_INTERVAL,
+    Difference,
+    compare,
+    patient_means,
+    summarise,
+    values_of,
+)
+from medinr.metrics.image_quality import CORRECTED
 
 #: Intervals within this are printed as 0.0 dB; such methods are called level.
 LEVEL_DB = 0.05
+
+#: How sentences about the references' noise begin.
+NOISE_NOTE = "Noise of the references: "
 
 
 def tasks_of(table: pd.DataFrame) -> tuple[str, ...]:
@@ -95,6 +107,55 @@ def regret_sentence(table: pd.DataFrame, method: str = "medinr") -> str:
         f"Stopping regret of {method}, PSNR of the best intermediate image above the result, over {basis}: "
         f"median {middle:.2f} dB, 95th percentile {high:.2f} dB, at most {found.max():.2f} dB."
     )
+
+
+def corrected_slices(chosen: pd.DataFrame) -> int:
+    """Number of slices of a table of one task with a PSNR without the reference's noise."""
+    return len(chosen.loc[chosen["metric"] == CORRECTED, ["scan", "slice"]].drop_duplicates())
+
+
+def noise_sentences(table: pd.DataFrame, task: str) -> list[str]:
+    """Say for which contrasts of a task the reference limits what can be seen.
+
+    There is a sentence where the variance of the reference's own noise is more than half of the squared error (whole
+    slice, mean over slices, then patients) of the method with the highest PSNR.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `medinr.jobs.evaluate.results.Results.table`.
+    task : str
+    """
+    chosen = table[(table["task"] == task) & (table["region"] == "slice")]
+    found = []
+    for contrast, own in chosen.groupby("contrast", sort=True):
+        known = {method: one for method in methods_of(own, task) if not (one := _both_psnr(own, task, method)).empty}
+        if not known:
+            continue
+        best = max(known, key=lambda method: summarise(patient_means(known[method]["psnr"])).mean)
+        share = summarise(patient_means(1 - 10 ** ((known[best]["psnr"] - known[best][CORRECTED]) / 10)))
+        if share.mean > 0.5:
+            where = ", ".join(filter(None, (task, str(contrast))))
+            basis = f"{100 * share.mean:.0f} %, {count(share.patients, 'patient')}"
+            found.append(
+                f"{NOISE_NOTE}in {where}, the variance is more than half ({basis}) of the squared error of the method "
+                f"with the highest PSNR ({best})."
+            )
+    return found
+
+
+def _both_psnr(table: pd.DataFrame, task: str, method: str) -> pd.DataFrame:
+    """PSNR and corrected PSNR of the slices that have both."""
+    return pd.DataFrame({metric: values_of(table, task, method, metric) for metric in ("psnr", CORRECTED)}).dropna()
+
+
+def uncorrected_sentences(cases: Iterable[Case]) -> list[str]:
+    """Say of which scans no noise is taken off though they are references, and why."""
+    scans: dict[str, dict[str, None]] = {}
+    for case in cases:
+        if case.uncorrected:
+            scans.setdefault(case.uncorrected, {})[case.scan] = None
+    return [f"{NOISE_NOTE}none is taken off for {', '.join(names)}: {why}." for why, names in scans.items()]
 
 
 def count(number: int, noun: str) -> str:

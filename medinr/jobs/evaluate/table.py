@@ -9,14 +9,24 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from medinr.jobs.evaluate.results import REGRET
-from medinr.jobs.evaluate.sentences import basis_sentence, comparison_sentence, count, methods_of, tasks_of
+from medinr.jobs.evaluate.sentences import (
+    basis_sentence,
+    comparison_sentence,
+    corrected_slices,
+    count,
+    methods_of,
+    noise_sentences,
+    tasks_of,
+)
 from medinr.jobs.evaluate.statistics import Summary, patient_means, summarise, values_of
+from medinr.metrics.image_quality import CORRECTED
 
 __all__ = ["comparison_sentence", "comparison_table", "methods_of", "tasks_of"]
 
 #: Metric, region, column title and decimals; short, so that a table fits 80 characters.
 SHOWN = (
     ("psnr", "slice", "PSNR", 2),
+    (CORRECTED, "slice", "PSNR\ncorr.", 2),
     ("ssim", "slice", "SSIM", 3),
     ("nrmse", "slice", "NRMSE", 3),
     ("psnr", "body", "PSNR\nbody", 2),
@@ -39,7 +49,8 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
     Returns
     -------
     rich.table.Table
-        One row per method. Metrics without values have no column; fewer than three patients have no interval.
+        One row per method. Metrics without values have no column, nor has NRMSE beside the corrected PSNR; fewer than
+        three patients have no interval.
     """
     chosen = table[table["task"] == task]
     patients, slices = chosen["subject"].nunique(), len(chosen[["scan", "slice"]].drop_duplicates())
@@ -50,9 +61,13 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
         for metric, region, _, _ in SHOWN
     }
     shown = [one for one in SHOWN if any(found[method, one[0], one[1]].patients for method in methods)]
+    if any(metric == CORRECTED for metric, *_ in shown):
+        # Of one line of a terminal both would be too much.
+        shown = [one for one in shown if one[0] != "nrmse"]
     laid_out = Table(
         title=f"{task}: mean per patient, then over patients",
-        caption=_caption(patients, slices, any(metric == REGRET for metric, *_ in shown)),
+        caption=_caption(patients, slices, {metric for metric, *_ in shown}, corrected_slices(chosen))
+        + "".join(f" {sentence}" for sentence in noise_sentences(table, task)),
         box=SIMPLE,
         pad_edge=False,
         collapse_padding=True,
@@ -74,12 +89,14 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
     return laid_out
 
 
-def _caption(patients: int, slices: int, regret: bool) -> str:
+def _caption(patients: int, slices: int, metrics: set[str], corrected: int) -> str:
+    part = "" if corrected == slices else f" ({corrected} of {count(slices, 'slice')}, where that is known)"
     parts = [
         f"{count(patients, 'patient')}, {count(slices, 'slice')}. n: patients",
         "PSNR in dB with its 95 % interval over patients",
+        *([f"corr.: the reference's own noise taken off{part}"] if CORRECTED in metrics else []),
         "body: inside the body mask",
-        *(["regret: dB of the best intermediate image above the result"] if regret else []),
+        *(["regret: dB of the best intermediate image above the result"] if REGRET in metrics else []),
         "s: wall seconds per slice",
         "MiB: peak memory.",
     ]
