@@ -30,7 +30,7 @@ from medinr.volume import Volume
 from medinr.workers import Workers
 
 #: Correlation of neighbouring pixels up to which noise is like that of independent pixels.
-_ALMOST_INDEPENDENT = 0.15
+_ALMOST_INDEPENDENT = 0.22
 
 #: Of the orientations, one in so many is used in each of three directions.
 _FEWER = 4
