@@ -45,9 +45,6 @@ class ScanDenoiserSettings:
         Feature maps of the coarse image that the first layer at full resolution is given.
     coarser : int
         Pixels per coarse pixel along each axis.
-    shuffle : int
-        Pixels along each axis that become channels of one: 2 quarters the time of a layer, and doubles its view
-        (Zhang et al., FFDNet, 2018). It divides ``coarser``.
     """
 
     channels: int = 32
@@ -56,14 +53,13 @@ class ScanDenoiserSettings:
     coarse_layers: int = 6
     coarse_features: int = 8
     coarser: int = 4
-    shuffle: int = 1
 
     def __post_init__(self) -> None:
-        counts = (self.channels, self.coarse_channels, self.coarse_features, self.coarser, self.shuffle)
-        if min(counts) < 1 or min(self.layers, self.coarse_layers) < 2 or self.coarser % self.shuffle:
+        counts = (self.channels, self.coarse_channels, self.coarse_features, self.coarser)
+        if min(counts) < 1 or min(self.layers, self.coarse_layers) < 2:
             raise ConfigError(
-                "A scan denoiser wants two layers or more at each resolution, channels, coarse_features, coarser and "
-                f"shuffle of 1 or more, and a shuffle that divides coarser; got {self}."
+                "A scan denoiser wants two layers or more at each resolution, and channels, coarse_features and "
+                f"coarser of 1 or more; got {self}."
             )
 
 
@@ -82,10 +78,10 @@ class ScanDenoiser(nn.Module):
     def __init__(self, settings: ScanDenoiserSettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.settings = settings
-        parts, features = settings.shuffle**2, settings.coarse_features
-        given = SLICES * parts + NOISE_MAPS + features
+        features = settings.coarse_features
+        given = SLICES + NOISE_MAPS + features
         coarse = [SLICES + NOISE_MAPS] + [settings.coarse_channels] * (settings.coarse_layers - 1) + [features]
-        fine = [given] + [settings.channels] * (settings.layers - 1) + [parts]
+        fine = [given] + [settings.channels] * (settings.layers - 1) + [1]
         self.coarse = nn.ModuleList(_convolution(before, after) for before, after in pairwise(coarse))
         self.fine = nn.ModuleList(_convolution(before, after) for before, after in pairwise(fine))
         for parameter in self.parameters():
@@ -110,14 +106,13 @@ class ScanDenoiser(nn.Module):
         Raises
         ------
         ConfigError
-            When channels or layers differ, or pixels are shuffled.
+            When channels or layers differ.
         """
         known = denoiser.settings
-        if (known.channels, known.layers, 1) != (settings.channels, settings.layers, settings.shuffle):
+        if (known.channels, known.layers) != (settings.channels, settings.layers):
             raise ConfigError(
-                f"A scan denoiser starts from the small one, which has {known.channels} channels, {known.layers} "
-                f"layers and a shuffle of 1; its own are to be {settings.channels}, {settings.layers} and "
-                f"{settings.shuffle}. Make them equal."
+                f"A scan denoiser starts from the small one, which has {known.channels} channels and {known.layers} "
+                f"layers; its own are to be {settings.channels} and {settings.layers}. Make them equal."
             )
         found = cls(settings, generator)
         with torch.no_grad():
@@ -164,7 +159,7 @@ class ScanDenoiser(nn.Module):
                 f"{noise.shape[1]}."
             )
         y, x = slices.shape[-2:]
-        coarser, shuffle = self.settings.coarser, self.settings.shuffle
+        coarser = self.settings.coarser
         before, middle, after = slices.split(1, dim=1)
         sigma, floor, *left = noise.split(1, dim=1)
         # Differences, so that single images with white noise have zeros there.
@@ -177,11 +172,11 @@ class ScanDenoiser(nn.Module):
         for convolution in self.coarse[:-1]:
             features = functional.relu(convolution(features))
         features = self.coarse[-1](features)
-        features = functional.interpolate(features, scale_factor=coarser // shuffle, mode="bilinear")
-        h = torch.cat([functional.pixel_unshuffle(images, shuffle), functional.avg_pool2d(maps, shuffle), features], 1)
+        features = functional.interpolate(features, scale_factor=coarser, mode="bilinear")
+        h = torch.cat([images, maps, features], dim=1)
         for convolution in self.fine[:-1]:
             h = functional.relu(convolution(h))
-        residual = functional.pixel_shuffle(self.fine[-1](h), shuffle)[..., :y, :x]
+        residual = self.fine[-1](h)[..., :y, :x]
         denoised: Tensor = middle - residual
         return denoised[:, 0]
 

@@ -122,7 +122,7 @@ def train_scan_denoiser(
     Parameters
     ----------
     start : LocalDenoiser
-        Trained; it is not changed. Where pixels are shuffled, training starts from random weights.
+        Trained; it is not changed.
     volumes : sequence of Tensor, each of shape (z, y, x)
         About 0 to 1.
     modality : {"MR", "CT"}
@@ -147,11 +147,7 @@ def train_scan_denoiser(
             f"No training slice is as large as a patch of {settings.patch} pixels; choose a smaller patch."
         )
     generator = torch.Generator().manual_seed(settings.seed)
-    architecture = settings.architecture
-    if architecture.shuffle == 1:
-        denoiser = ScanDenoiser.starting_from(start, architecture, generator)
-    else:
-        denoiser = ScanDenoiser(architecture, generator)
+    denoiser = ScanDenoiser.starting_from(start, settings.architecture, generator)
 
     def draw(generator: torch.Generator) -> ScanPatches:
         drawn = [_draw_clean(pools, modality, settings, generator) for _ in range(settings.batch)]
