@@ -21,14 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from benchmarks.acquired_methods import Announce, Candidate, by_medinr, candidates, named_baselines, settings_of, words
+from benchmarks.acquired_methods import (
+    Announce,
+    Candidate,
+    Denoise,
+    by_medinr,
+    candidates,
+    named_baselines,
+    settings_of,
+    words,
+)
 from medinr.errors import ShapeError
 from medinr.io.atomic import write_json
 from medinr.io.scan import read_volumes
 from medinr.jobs.record import new_result, versions
 from medinr.metrics.repeats import drift, error_against_others, with_bias, without_drift
 from medinr.noise.estimate import estimate_noise
+from medinr.noise.repeats import noise_of_repeats
 from medinr.noise.scan_noise import ScanNoise
+from medinr.solve.series import filtered_series
+from medinr.solve.series_noise import noise_left, without_bias
 from medinr.volume import Volume
 
 Array = NDArray[np.float32]
@@ -87,7 +99,7 @@ def benchmark_spine_repeats(
     repeats = np.stack([np.abs(volume.array) for volume in volumes]).astype(np.float32)
     numbers = [int(number) for number in np.linspace(0, len(repeats) - 1, min(count, len(repeats))).round()]
     rows = _single(volumes, repeats, numbers, _methods(model, baselines, oracle, announce), announce)
-    rows += _series(volumes, repeats, baselines, oracle, announce)
+    rows += _series(volumes, repeats, by_medinr(model, "MR", announce), baselines, oracle, announce)
     write_json(path, {"repeats": numbers, "rows": rows, "versions": versions()}, overwrite=True)
     return _table(rows)
 
@@ -124,7 +136,12 @@ def _single(
 
 
 def _series(
-    volumes: Sequence[Volume], repeats: Array, baselines: Sequence[str], oracle: bool, announce: Announce
+    volumes: Sequence[Volume],
+    repeats: Array,
+    medinr: Denoise | None,
+    baselines: Sequence[str],
+    oracle: bool,
+    announce: Announce,
 ) -> list[dict[str, Any]]:
     """Series denoisers given every other repeat, compared with the mean of those that were held back."""
     gains, steady = drift(repeats), without_drift(repeats)
@@ -133,7 +150,13 @@ def _series(
     found = estimate_noise(volumes[given[0]].with_array(repeats[given[0]]))
     rows: list[dict[str, Any]] = []
 
-    def add(method: str, setting: str, chosen: bool, denoise: Callable[[], NDArray[np.floating]]) -> None:
+    def add(
+        method: str,
+        setting: str,
+        chosen: bool,
+        denoise: Callable[[], NDArray[np.floating]],
+        unbiased: ScanNoise | None = None,
+    ) -> None:
         begun = time.process_time()
         images = denoise()
         seconds = (time.process_time() - begun) / len(given)
@@ -141,18 +164,35 @@ def _series(
             rows.append(
                 {"repeat": number, "method": f"{method} ({len(given)} repeats)", "setting": setting, "chosen": chosen}
                 | {"seconds": seconds, "sigma": found.sigma}
-                | _gains(image, repeats[number], None, float(gains[number]), others)
+                | _gains(image, repeats[number], unbiased, float(gains[number]), others)
             )
 
     # What anything that uses the repeats has to beat; each in its own brightness again.
     mean = steady[given].mean(axis=0)
     add("mean", "", True, lambda: mean[None] * gains[given][:, None, None, None])
+    if medinr is not None:
+        announce(f"medinr on {len(given)} repeats")
+        some = [volumes[number].with_array(repeats[number]) for number in given]
+        # As `medinr denoise` finds it.
+        noise = noise_of_repeats(some)
+        add("medinr, one by one", "", True, lambda: np.stack([medinr(scan, noise) for scan in some]), noise)
+        add("medinr", "", True, lambda: _together(some, noise, medinr), noise)
     for name, baseline in named_baselines(baselines, series=True).items():
         announce(f"{name} on {len(given)} repeats")
         for place, setting in enumerate(settings_of(baseline, oracle)):
             denoise = functools.partial(baseline.denoise, series, found, setting, debias=False)
             add(name, words(setting), place == 0, denoise)
     return rows
+
+
+def _together(scans: Sequence[Volume], noise: ScanNoise, denoise: Denoise) -> Array:
+    """What ``medinr denoise`` does with a series whose volumes have something in common."""
+    found = filtered_series(np.stack([scan.array for scan in scans]), noise)
+    images = [
+        denoise(scan.with_array(values), noise_left(noise, left.astype(np.float32)))
+        for scan, values, left in zip(scans, found.values, found.left, strict=True)
+    ]
+    return np.stack([without_bias(np.maximum(image, 0), noise) for image in images])
 
 
 def _gains(

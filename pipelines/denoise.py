@@ -11,6 +11,7 @@ from medinr.jobs.scan.methods import DENOISERS, Progress
 from medinr.jobs.scan.prepare import open_job, require_output
 from medinr.jobs.scan.request import ScanRequest
 from medinr.jobs.scan.result import ScanOutcome
+from medinr.jobs.scan.series import plan_series
 from medinr.jobs.scan.write_denoised import write_denoised
 
 
@@ -47,17 +48,21 @@ def denoise(
     started = time.perf_counter()
     require_output(request)
     job = open_job(request, DENOISERS, announce)
-    expected = forecast(
+    plan = plan_series(job)
+    alone = forecast(
         job.source.first,
         job.noise,
         job.source.count,
         lambda part, noise: denoised(part, noise, job.model, method=request.method),
     )
+    expected = plan.added_to(alone)
+    if plan.words:
+        announce(plan.words)
     for words in job.warnings:
         announce(f"Warning: {words}")
     announce(f"denoising takes {expected.words}")
     if dry_run:
         return None
-    kept = job.kept({"command": "denoise"})
-    denoise_volumes(job, kept, progress)
-    return write_denoised(job, kept, expected, time.perf_counter() - started)
+    kept = job.kept({"command": "denoise", "together": [len(group) for group in plan.groups]})
+    denoise_volumes(job, plan, kept, progress)
+    return write_denoised(job, plan, kept, expected, time.perf_counter() - started)

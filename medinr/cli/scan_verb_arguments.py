@@ -34,6 +34,11 @@ def add_scan_verbs(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         "learn what it gives (no better in any measurement, about 30 times as long); inr-without-denoiser: coordinate "
         "networks fitted to the scan alone",
     )
+    denoise.add_argument(
+        "--each-alone",
+        action="store_true",
+        help="denoise every volume of a series by itself (default: four volumes or more help each other)",
+    )
 
     superres = add(
         "superres",

@@ -19,7 +19,7 @@ def denoise(options: argparse.Namespace, console: Console) -> None:
     from medinr.jobs.scan.request import ScanRequest
     from medinr.pipelines.denoise import denoise as run
 
-    request = ScanRequest(**_asked(options))
+    request = ScanRequest(**_asked(options), each_alone=options.each_alone)
     with stage_bars(console) as bars:
         done = run(
             request,

@@ -89,7 +89,7 @@ def test_every_volume_of_a_series_and_its_times(medinr, made_up, synthetic, tmp_
     (tmp_path / "a_dwi.bval").write_text("0 700 700 700 1400\n")
     (tmp_path / "a_dwi.bvec").write_text("0 1 0 0 1\n0 0 1 0 0\n0 0 0 1 0\n")
     (tmp_path / "a_dwi.json").write_text('{"EchoTime": 0.09, "PatientName": "Doe"}')
-    found = medinr("denoise", tmp_path / "a_dwi.nii.gz", "--out", tmp_path / "out", "--blend", "0.5", "--debug")
+    found = medinr("denoise", tmp_path / "a_dwi.nii.gz", "--out", tmp_path / "out", "--blend", "0.5", "--each-alone")
     assert found.code == 0, found.err
     assert "5 volumes" in found.out
     assert "15/15" in found.out

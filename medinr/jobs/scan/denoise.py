@@ -1,4 +1,4 @@
-"""Volumes of a scan denoised one after the other."""
+"""Volumes of a scan denoised, together or one after the other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from medinr.jobs.scan.effect import applied, untouched
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.methods import DENOISERS, Progress, require_method
 from medinr.jobs.scan.prepare import ScanJob
+from medinr.jobs.scan.series import SeriesPlan, denoise_together
 from medinr.jobs.scan.volumes import treat_volumes
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
@@ -55,16 +56,20 @@ def denoised(
     return applied(volume.array, full, blend, untouched(volume, mask))
 
 
-def denoise_volumes(job: ScanJob, kept: KeptVolumes, progress: Progress | None = None) -> None:
+def denoise_volumes(job: ScanJob, plan: SeriesPlan, kept: KeptVolumes, progress: Progress | None = None) -> None:
     """Denoise every volume of a job that is not kept yet, and keep each as soon as it is there.
 
     Parameters
     ----------
     job : ScanJob
+    plan : SeriesPlan
     kept : KeptVolumes
     progress : callable, optional
         Called with slices done and slices in all, over all volumes.
     """
+    if plan.groups:
+        denoise_together(job, plan, kept, progress)
+        return
 
     def treat(volume: Volume, report: Progress, unfinished: Unfinished) -> tuple[NDArray[Any], dict[str, float]]:
         values = denoised(

@@ -44,6 +44,8 @@ class ScanRequest:
         The one for the modality by default.
     method : str
     force, overwrite, deidentify : bool
+    each_alone : bool
+        Of `medinr denoise`: denoise every volume of a series by itself.
     """
 
     source: Path
@@ -61,6 +63,7 @@ class ScanRequest:
     force: bool = False
     overwrite: bool = False
     deidentify: bool = False
+    each_alone: bool = False
 
     def __post_init__(self) -> None:
         if self.blend is not None and not 0 <= self.blend <= 1:

@@ -16,6 +16,7 @@ from medinr.jobs.scan.outputs import Treated, write_sigma, write_volumes
 from medinr.jobs.scan.pictures import write_pictures
 from medinr.jobs.scan.prepare import ScanJob
 from medinr.jobs.scan.result import ScanOutcome, write_result
+from medinr.jobs.scan.series import SeriesPlan
 
 _LABELS = ("as it was acquired", "denoised", "removed (own scale)")
 
@@ -30,12 +31,16 @@ class _Removed:
     correlation: float = 0.0
 
 
-def write_denoised(job: ScanJob, kept: KeptVolumes, expected: Forecast, seconds: float) -> ScanOutcome:
+def write_denoised(
+    job: ScanJob, plan: SeriesPlan, kept: KeptVolumes, expected: Forecast, seconds: float
+) -> ScanOutcome:
     """Write all outputs of a job whose volumes are kept, ``result.json`` last; the kept volumes are removed then.
 
     Parameters
     ----------
     job : ScanJob
+    plan : SeriesPlan
+        How the volumes were denoised.
     kept : KeptVolumes
     expected : Forecast
     seconds : float
@@ -52,9 +57,9 @@ def write_denoised(job: ScanJob, kept: KeptVolumes, expected: Forecast, seconds:
         expected,
         seconds,
         outputs=[*written.outputs, *write_sigma(job), *pictures],
-        facts={"removed": _facts(removed)},
+        facts={"removed": _facts(removed)} | ({"series": plan.facts} if job.source.count > 1 else {}),
         dicom=written.dicom,
-        notes=written.notes,
+        notes=[*([plan.words] if plan.words else []), *written.notes],
     )
     kept.remove()
     return outcome
