@@ -67,6 +67,11 @@ def neighbours(table: NDArray[np.float64]) -> float:
     return float(np.abs(table[y : y + 2, x : x + 2]).ravel()[1:].max())
 
 
+def unless_independent(table: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """An autocorrelation; None where its neighbours correlate so little that pixels count as independent."""
+    return table if neighbours(table) >= INDEPENDENT else None
+
+
 def measured_autocorrelation(
     noise: NDArray[np.generic], inside: NDArray[np.bool_], reach: int = SIDE - 1
 ) -> NDArray[np.float64]:

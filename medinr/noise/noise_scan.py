@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from medinr.errors import IntensityError, ShapeError
-from medinr.noise.correlation import INDEPENDENT, measured_autocorrelation, neighbours
+from medinr.noise.correlation import measured_autocorrelation, unless_independent
 from medinr.noise.estimate import known_kind
-from medinr.noise.planes import ACROSS, WITHIN, Axes, has_planes_across, turned
+from medinr.noise.planes import Axes, Table, tables_of, turned
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
@@ -99,21 +98,22 @@ def noise_of_noise_scan(
         remarks = ("Sigma varies over the noise scan, which lies on another grid than the scan: its median counts.",)
     even = centred / np.sqrt(local) if gaussian else np.where(present, squares / local - 1.0, 0.0)
 
-    def table(axes: Axes) -> NDArray[np.float64] | None:
+    def table(axes: Axes) -> Table:
         found = measured_autocorrelation(turned(even, axes), turned(present, axes))
         if not gaussian:
             # Squared magnitudes of complex noise correlate by the square of its correlation.
             found = np.sqrt(np.maximum(found, 0.0))
             found[found < np.sqrt(_CHANCE / np.sqrt(present.sum()))] = 0.0
-        return None if neighbours(found) < INDEPENDENT else found
+        return unless_independent(found)
 
+    within, across = tables_of(volume, table)
     return ScanNoise(
         known or "rician",
         sigma,
         count,
         sigma_map,
-        table(WITHIN),
+        within,
         how="from a separate scan of noise",
         remarks=remarks,
-        across=(table(ACROSS[0]), table(ACROSS[1])) if has_planes_across(volume) else None,
+        across=across,
     )

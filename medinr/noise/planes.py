@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,9 @@ _LEAST_SIDE = 16
 
 Axes = tuple[int, int, int]
 
+#: Autocorrelation, or None of independent pixels.
+Table = NDArray[np.float64] | None
+
 
 def has_planes_across(volume: Volume) -> bool:
     """Whether planes across the slices are worth looking at: nearly cubic voxels, enough of them along every axis."""
@@ -33,6 +37,18 @@ def turned(values: NDArray[Any], axes: Axes) -> NDArray[Any]:
 def turned_volume(volume: Volume, axes: Axes) -> Volume:
     """A scan with planes along other axes; its affine stays, so position and orientation do not count."""
     return volume if axes == WITHIN else replace(volume, array=turned(volume.array, axes))
+
+
+def tables_of(volume: Volume, table: Callable[[Axes], Table]) -> tuple[Table, tuple[Table, Table] | None]:
+    """Autocorrelation of a scan's noise within its slices and across them, None where those are not looked at.
+
+    Parameters
+    ----------
+    volume : Volume
+    table : callable
+        Gives that of planes of one direction.
+    """
+    return table(WITHIN), (table(ACROSS[0]), table(ACROSS[1])) if has_planes_across(volume) else None
 
 
 def noise_in_planes(noise: ScanNoise, axes: Axes) -> ScanNoise:

@@ -14,10 +14,10 @@ from scipy import ndimage
 from scipy.special import gammaincinv
 
 from medinr.errors import IntensityError, ShapeError
-from medinr.noise.correlation import INDEPENDENT, measured_autocorrelation, neighbours
+from medinr.noise.correlation import measured_autocorrelation, unless_independent
 from medinr.noise.estimate import known_kind
 from medinr.noise.object_noise import ABOVE_FLOOR
-from medinr.noise.planes import ACROSS, WITHIN, Axes, has_planes_across, turned
+from medinr.noise.planes import Axes, Table, tables_of, turned
 from medinr.noise.scan_noise import ScanNoise
 from medinr.noise.signal_bias import variance_ratio
 from medinr.units import noise_floor
@@ -105,21 +105,23 @@ def noise_of_repeats(volumes: Sequence[Volume], *, kind: str | None = None, coil
     sigma_map = None
     if spread > _SPREAD:
         sigma_map = (smooth * (sigma / np.median(smooth[inside]))).astype(np.float32)
+    residual = np.where(inside, residual, 0.0)
 
-    def table(axes: Axes) -> NDArray[np.float64] | None:
-        found = measured_autocorrelation(turned(np.where(inside, residual, 0.0), axes), turned(inside, axes))
-        return None if neighbours(found) < INDEPENDENT else found
+    def table(axes: Axes) -> Table:
+        found = measured_autocorrelation(turned(residual, axes), turned(inside, axes))
+        return unless_independent(found)
 
+    within, across = tables_of(first, table)
     return ScanNoise(
         known,
         sigma,
         count,
         sigma_map,
-        table(WITHIN),
+        within,
         how=f"from the differences of {len(volumes)} repeats"
         + (", linear drift of every voxel removed" if len(volumes) >= _DRIFT else ""),
         remarks=("What the body did between the repeats (pulse, breathing) counts as noise.",),
-        across=(table(ACROSS[0]), table(ACROSS[1])) if has_planes_across(first) else None,
+        across=across,
     )
 
 

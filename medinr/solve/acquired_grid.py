@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medinr.noise.correlation import INDEPENDENT, neighbours
+from medinr.noise.correlation import unless_independent
 from medinr.noise.scan_noise import ScanNoise
 
 
@@ -71,7 +71,7 @@ def on_acquired_grid(noise: ScanNoise) -> ScanNoise:
         _band_limited(size // 2, ratio) for size, ratio in zip(table.shape, noise.zero_filling, strict=True)
     )
     found = along_y @ table @ along_x.T
-    return replace(noise, autocorrelation=found if neighbours(found) >= INDEPENDENT else None, zero_filling=(1.0, 1.0))
+    return replace(noise, autocorrelation=unless_independent(found), zero_filling=(1.0, 1.0))
 
 
 def _band_limited(reach: int, ratio: float) -> NDArray[np.float64]:
