@@ -21,13 +21,13 @@ _FRAME = 0.12
 _FRAME_AREA = 1 - (1 - 2 * _FRAME) ** 2
 
 #: Share of the frame that must be air.
-_FRAME_SHARE = 0.2
+_FRAME_SHARE = 0.08
 
-#: Share of the patches of the frame, lowest first, whose median is the level of air.
-_LOWEST_SHARE = 0.7
+#: Share of the patches of the frame that lie closest together, whose middle is the level of air.
+_CLOSEST_SHARE = 0.06
 
 #: Air is within so many standard deviations of patch means below the level, and this factor at most.
-_DEVIATIONS = 2.5
+_DEVIATIONS = 1.5
 _MOST = 1.6
 
 #: Blocks per axis in which moments are taken, as sigma may vary in space.
@@ -83,9 +83,11 @@ def find_air(patches: Patches, bright: float) -> Air | None:
     least = max(float(FEWEST_PATCHES), _FRAME_SHARE * _FRAME_AREA * patches.places)
     if frame.sum() < least or not (means[frame] > 0).all():
         return None
-    lowest = np.sort(means[frame])[: int(_LOWEST_SHARE * frame.sum())]
-    level = float(np.median(lowest))
-    spread = 1.4826 * float(np.median(level - lowest[: len(lowest) // 2]))
+    level = _level(means[frame], bright)
+    below = means[frame & (means < level) & (means > level / _MOST)]
+    if not below.size:
+        return None
+    spread = 1.4826 * float(np.median(level - below))
     factor = min(1.0 + _DEVIATIONS * spread / level, _MOST)
     air = (means < level * factor) & (means > level / _MOST)
     # Something darker than air: the frame is filled by an object.
@@ -107,6 +109,17 @@ def find_air(patches: Patches, bright: float) -> Air | None:
     if not _COILS[0] <= coils <= _COILS[1] or within * _LIKE < excess:
         return None
     return Air(coils, float(np.median(second)), float(air.sum() / patches.places))
+
+
+def _level(means: NDArray[np.float32], bright: float) -> float:
+    """Where the dark patches lie closest together, relative to their brightness: air scatters less than any tissue."""
+    dark = np.sort(means[means < _DARK * bright])
+    count = max(2, int(_CLOSEST_SHARE * len(means)))
+    if len(dark) < count:
+        return bright
+    widths = dark[count - 1 :] / dark[: len(dark) - count + 1]
+    first = int(np.argmin(widths))
+    return float(np.median(dark[first : first + count]))
 
 
 def _moments(coefficients: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -114,14 +114,17 @@ def _within_slices(volume: Volume, kind: str | None, coils: int | None, mask: ND
         volume.shape[0],
     )
     bright = float(np.quantile(np.abs(planes[usable] + 1000.0 if volume.unit == "HU" else planes[usable]), 0.99))
-    air = None if known == "gaussian" else find_air(patches, bright)
-    if known is None:
-        known = "chi" if air is not None and air.coils >= _SEVERAL_COILS else "rician"
-    if known == "chi" and coils is None:
-        coils = 1 if air is None else max(1, round(air.coils))
     filling = (1.0, 1.0) if volume.modality == "CT" or volume.unit != "a.u." else pixels_per_sample(planes)
-    found = object_noise(_may_be_object(patches, volume, mask), bright, 0 if known == "gaussian" else coils or 1)
-    return _described(volume, known, (coils or 1) if known == "chi" else 1, found, air, bright, filling, planes)
+    of_object = _may_be_object(patches, volume, mask)
+    for air in (None,) if known == "gaussian" else (find_air(patches, bright), None):
+        of_air = max(1, round(air.coils)) if air is not None and (known or air.coils >= _SEVERAL_COILS) else 1
+        several = known == "chi" or (known is None and of_air > 1)
+        number = 0 if known == "gaussian" else (coils or of_air) if several else 1
+        found = object_noise(of_object, bright, number)
+        if air is None or air.sigma <= _ALIKE[1] * found.spectrum.sigma:
+            break
+    kind = known or ("chi" if several else "rician")
+    return _described(volume, kind, max(1, number), found, air, bright, filling, planes)
 
 
 def known_kind(volume: Volume, kind: str | None, coils: int | None) -> str | None:

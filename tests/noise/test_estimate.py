@@ -62,6 +62,24 @@ def test_eight_coils(head, as_volume, magnitude):
     assert "coils" in noise.how
 
 
+def test_eight_coils_of_a_scan_cropped_to_the_head(head, as_volume, magnitude):
+    # Air is left in the corners alone.
+    noise = estimate_noise(as_volume(magnitude(head, 4.0, coils=8)[:, 8:104, 8:88]))
+    assert noise.kind == "chi"
+    assert 5 <= noise.coils <= 9
+    assert noise.sigma == pytest.approx(4.0, rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0])
+def test_tissue_is_no_air(head, as_volume, magnitude, sigma):
+    # Beside a bright corner, smooth dark tissue scatters as little as the air of many coils.
+    inside = np.array(head[:, 32:80, 28:68])
+    inside[:, 10:38, 8:32] *= 3.0
+    noise = estimate_noise(as_volume(magnitude(inside, sigma)))
+    assert (noise.kind, noise.coils) == ("rician", 1)
+    assert "air" not in noise.how
+
+
 def test_coils_can_be_told(head, as_volume, magnitude):
     values = np.where(head > 20, magnitude(head, 4.0, coils=8), 0.0)
     assert estimate_noise(as_volume(values)).kind == "rician"
