@@ -187,7 +187,7 @@ def _described(
     planes: NDArray[np.generic],
 ) -> ScanNoise:
     spectrum = found.spectrum
-    table: NDArray[np.float64] | None = autocorrelation(spectrum.variance, spectrum.patches)
+    table = autocorrelation(spectrum.variance, spectrum.patches) if spectrum.sigma > 0 else None
     if table is not None and neighbours(table) < INDEPENDENT:
         table, spectrum, filling = None, spectrum.flat, (1.0, 1.0)
     elif filling == (1.0, 1.0) and volume.modality != "CT":

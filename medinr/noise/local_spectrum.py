@@ -30,6 +30,7 @@ _FEWEST_SMOOTH = 400
 #: Growth of the variance from the smaller to the larger share, over that of the highest frequencies, above which a
 #: coefficient holds structure. (Noise that varies by place grows too, alike at all frequencies.)
 _GROWTH = 1.2
+_MOST_GROWTH = 1e3
 
 #: Structure left in the smooth patches over what the larger share holds more: measured as 0.4 to 1.2 at middle
 #: frequencies on brain scans with 3 to 10 % of added noise; and the least that may remain of a variance.
@@ -106,10 +107,11 @@ def local_spectrum(coefficients: NDArray[np.float32], weights: NDArray[np.float3
         chosen = squares[smoothest, u, v]
         small[u, v] = chosen[:few].mean(dtype=np.float64)
         large[u, v] = chosen.mean(dtype=np.float64)
-    growth = large / np.maximum(small, np.finfo(float).tiny)
+    # Where nothing is left in the smoothest patches, noise was rounded away.
+    growth = np.divide(large, small, out=np.full_like(small, _MOST_GROWTH), where=small > 0)
     usual = float(np.quantile(growth[_SQUARED >= _HIGH], 0.25))
     # Structure is smooth in frequency, the scatter of the estimates is not.
-    evened = np.exp(ndimage.uniform_filter(np.log(np.clip(growth, 1e-3, 1e3)), 3, mode="nearest"))
+    evened = np.exp(ndimage.uniform_filter(np.log(np.clip(growth, 1e-3, _MOST_GROWTH)), 3, mode="nearest"))
     measured = (evened <= _GROWTH * usual) & (small > 0) & (_SQUARED >= _LOWEST)
     cleared = np.maximum(small - _LEFT * np.maximum(large - usual * small, 0.0), _LEAST_LEFT * small)
     return LocalSpectrum(_filled(cleared, measured), measured, few)

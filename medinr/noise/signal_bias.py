@@ -33,14 +33,33 @@ def variance_ratio(mean: NDArray[np.float32], coils: int) -> NDArray[np.float32]
     return np.interp(mean, means, ratios).astype(np.float32)
 
 
+def bias_and_scatter(signal: NDArray[np.float32], coils: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean magnitude less signal, and standard deviation of the magnitude, all over sigma.
+
+    Parameters
+    ----------
+    signal : ndarray
+        Over sigma; below 0 it counts as 0.
+    coils : int
+    """
+    means, ratios = _table(coils)
+    signals = _signals(coils)
+    bias = np.interp(signal, signals, means - signals)
+    return bias.astype(np.float32), np.sqrt(np.interp(signal, signals, ratios)).astype(np.float32)
+
+
 def magnitude_model(coils: int) -> Rician | NonCentralChi:
     """Noise of magnitudes whose sigma is 1."""
     return Rician(1.0) if coils == 1 else NonCentralChi(1.0, coils)
 
 
+def _signals(coils: int) -> NDArray[np.float64]:
+    return np.linspace(0.0, _REACH + 2.0 * math.sqrt(coils), _ENTRIES)
+
+
 @lru_cache(maxsize=16)
 def _table(coils: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    signal = torch.linspace(0.0, _REACH + 2.0 * math.sqrt(coils), _ENTRIES, dtype=torch.float64)
+    signal = torch.from_numpy(_signals(coils))
     mean = NonCentralChi(1.0, coils).mean(signal)
     ratio = 2.0 * coils + signal.square() - mean.square()
     return mean.numpy(), ratio.numpy()

@@ -46,7 +46,7 @@ LEAST_AGREEMENT = 0.8
 def relative_levels(
     patches: Patches, weights: NDArray[np.float32], variance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Sigma in blocks of the slice relative to the whole; NaN where no patch lies.
+    """Sigma in blocks of the slice relative to the whole; NaN where no patch lies, or none with middle frequencies.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ def relative_levels(
     """
     squared = np.add.outer(np.arange(SIDE) ** 2, np.arange(SIDE) ** 2)
     high = (squared >= _HIGH) & (variance > _LEAST_POWER * variance[squared >= _HIGH].max())
-    middle = (squared >= _MIDDLE) & (squared < _HIGH)
+    middle = (squared >= _MIDDLE) & (squared < _HIGH) & (variance > 0)
+    if not middle.any():
+        return np.full((3, BLOCKS, BLOCKS), np.nan)
     energy, below = (
         (np.square(patches.coefficients[:, which]) / variance[which].astype(np.float32)).mean(axis=1) * weights
         for which in (high, middle)
@@ -92,7 +94,8 @@ def _quantiles(block: NDArray[np.int64], energy: NDArray[np.float32]) -> NDArray
     for number, values in zip(numbers, np.split(energy[order], starts[1:]), strict=True):
         noise = values[np.isfinite(values)]
         if len(noise) >= max(_FEWEST, _LEAST_SHARE * len(values)):
-            found[number] = np.quantile(noise, _QUANTILE)
+            # Patches without any difference hold no noise.
+            found[number] = np.quantile(noise, _QUANTILE) or np.nan
     return found.reshape(BLOCKS, BLOCKS)
 
 

@@ -7,8 +7,8 @@ One evaluation of a denoiser that was trained on squared error gives the posteri
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +20,31 @@ from medinr.io.padding import HU_FLOOR
 from medinr.noise.correlation import neighbours
 from medinr.noise.planes import ACROSS, WITHIN, Axes, has_planes_across, noise_in_planes, turned_volume
 from medinr.noise.scan_noise import ScanNoise
-from medinr.priors.denoiser import LocalDenoiser
-from medinr.priors.denoiser_prior import ORIENTATIONS, DenoiserPrior, oriented, oriented_back, smooth_phasor
-from medinr.priors.scan_denoiser import SLICES
+from medinr.priors.denoiser_prior import ORIENTATIONS, DenoiserPrior, smooth_phasor
 from medinr.solve.acquired_grid import acquired_shape, on_acquired_grid, on_frequencies
 from medinr.solve.noise_maps import noise_maps
+from medinr.solve.two_denoisers import TwoDenoisers, above_floor
 from medinr.solve.unfinished import Unfinished
 from medinr.volume import Volume
 from medinr.workers import Workers
 
-#: Correlation of neighbouring pixels up to which noise is like that of independent pixels.
-_ALMOST_INDEPENDENT = 0.22
+#: Correlation of neighbouring pixels up to which noise is like that of independent pixels, and up to which a denoiser
+#: for independent noise is of use.
+_ALMOST_INDEPENDENT, _CORRELATED = 0.22, 0.6
 
 #: Of the orientations, one in so many is used in each of three directions.
 _FEWER = 4
+
+#: Share of the small denoiser, which sees no neighbouring slices, where these tell much.
+_SHARE_BESIDE_NEIGHBOURS = 0.5
+
+#: Share of what is made as if correlated noise were independent, and the sigma that is told then over its own: it is
+#: stronger at the frequencies that it has.
+_SHARE_AS_INDEPENDENT, _STRONGER = 1 / 3, 1.12
+
+#: Signal over sigma and the root of the number of coils, between which what magnitudes hold at frequencies that were
+#: not acquired turns from noise to signal.
+_BEYOND = (2.0, 4.0)
 
 #: Called with the slices done and how many there are.
 Progress = Callable[[int, int], None]
@@ -91,10 +102,11 @@ def denoise_scan(
     workers, total = Workers(), sum(volume.shape[axes[0]] for axes in directions)
     for axes in directions:
         into = removed.transpose(axes)
-        slices = _Slices.along(axes, volume, noise, prior, orientations, len(directions))
+        views = _views(turned_volume(volume, axes), noise_in_planes(noise, axes), prior, orientations, len(directions))
 
-        def denoise(number: int, slices: _Slices = slices, into: NDArray[Any] = into) -> int:
-            into[number] += on_frequencies(slices.removed(number), into[number].shape) / len(directions)
+        def denoise(number: int, views: _Views = views, into: NDArray[Any] = into) -> int:
+            for weight, slices in views:
+                into[number] += slices.removed(number) * (weight / len(directions))
             return number
 
         count = len(into)
@@ -122,75 +134,42 @@ def _directions(volume: Volume, noise: ScanNoise) -> tuple[Axes, ...]:
 
 
 def _independent(noise: ScanNoise) -> bool:
-    return noise.autocorrelation is None or neighbours(noise.autocorrelation) <= _ALMOST_INDEPENDENT
+    return _correlation(noise) <= _ALMOST_INDEPENDENT
 
 
-class _Denoiser(Protocol):
-    def infer(self, slices: Tensor, noise: Tensor) -> Tensor:
-        """See `ScanDenoiser.infer`."""
-
-
-@dataclass(frozen=True, eq=False)
-class _OfOneSlice:
-    """A small denoiser in place of one for scans: neither neighbours nor correlation matter to it."""
-
-    small: LocalDenoiser
-
-    def infer(self, slices: Tensor, noise: Tensor) -> Tensor:
-        return self.small.infer(slices[:, SLICES // 2], noise[:, 0])
-
-
-def _denoisers(prior: DenoiserPrior, noise: ScanNoise) -> tuple[_Denoiser, ...]:
-    """Add the small denoiser where it knows the noise: independent, and Gaussian or Rician.
-
-    The errors of two networks are less alike than those of one in several orientations (Krogh & Vedelsby, NIPS 1995).
-    """
-    scan = prior.scan_denoiser
-    assert scan is not None
-    if not _independent(noise):
-        return (scan,)
-    small = {"gaussian": prior.denoiser, "rician": prior.magnitude_denoiser}.get(noise.kind)
-    return (scan,) if small is None else (scan, _OfOneSlice(small))
+def _correlation(noise: ScanNoise) -> float:
+    return 0.0 if noise.autocorrelation is None else neighbours(noise.autocorrelation)
 
 
 @dataclass(frozen=True)
 class _Slices:
-    """Slices of a scan with their neighbours and the maps of their noise, on the grid that was acquired."""
+    """Slices of a scan with their neighbours and the maps of their noise, denoised on some grid."""
 
     volume: Volume
     noise: ScanNoise
     grid: tuple[int, int]
-    denoisers: tuple[_Denoiser, ...]
-    orientations: int
-
-    @classmethod
-    def along(
-        cls,
-        axes: Axes,
-        volume: Volume,
-        noise: ScanNoise,
-        prior: DenoiserPrior,
-        orientations: int,
-        directions: int,
-    ) -> _Slices:
-        """Take the planes of one of several directions."""
-        whole, within = turned_volume(volume, axes), noise_in_planes(noise, axes)
-        grid = acquired_shape((whole.shape[1], whole.shape[2]), within.zero_filling)
-        acquired = on_acquired_grid(within)
-        denoisers = _denoisers(prior, acquired)
-        each = orientations if directions == 1 else max(len(denoisers), orientations // _FEWER)
-        return cls(whole, acquired, grid, denoisers, each)
+    denoisers: TwoDenoisers
 
     def removed(self, number: int) -> NDArray[Any]:
-        """What is taken away from a slice, on the grid that was acquired."""
+        """What is taken away from a slice."""
         slices = torch.stack([self._slice(near) for near in self._neighbours(number)])
         maps = torch.from_numpy(self._maps(number))
+        whole = self.volume.array[number].shape
         if not slices.is_complex():
-            return np.asarray((slices[1] - self._mean(slices, maps)).numpy())
+            denoised = self.denoisers.denoised(slices, maps)
+            removed = on_frequencies((slices[1] - denoised).numpy(), whole)
+            return removed if self.grid == whole else removed + self._beyond(number, slices[1], denoised)
         phasors = torch.stack([smooth_phasor(image) for image in slices])
         upright = slices * phasors.conj()
-        parts = [part[1] - self._mean(part.contiguous(), maps) for part in (upright.real, upright.imag)]
-        return np.asarray((torch.complex(parts[0], parts[1]) * phasors[1]).numpy())
+        parts = [part[1] - self.denoisers.denoised(part.contiguous(), maps) for part in (upright.real, upright.imag)]
+        return on_frequencies((torch.complex(parts[0], parts[1]) * phasors[1]).numpy(), whole)
+
+    def _beyond(self, number: int, acquired: Tensor, denoised: Tensor) -> NDArray[Any]:
+        """What is taken away at frequencies that were not acquired: magnitudes have them where noise is strong."""
+        image = self.volume.array[number]
+        signal, sigma = on_frequencies(denoised.numpy(), image.shape), noise_maps(self.noise, number, image.shape)[0]
+        share = above_floor(signal / sigma, self.denoisers.coils, _BEYOND)
+        return np.asarray((image - on_frequencies(acquired.numpy(), image.shape)) * (1 - share))
 
     def _neighbours(self, number: int) -> tuple[int, int, int]:
         """A slice between its neighbours; the one there is stands for a missing one."""
@@ -215,14 +194,38 @@ class _Slices:
         maps = noise_maps(self.noise, number, (y, x))
         return maps if self.grid == (y, x) else np.stack([_coarser(one, self.grid) for one in maps])
 
-    def _mean(self, slices: Tensor, maps: Tensor) -> Tensor:
-        """Mean of a real slice denoised in several orientations, by each denoiser in as many."""
-        total = torch.zeros_like(slices[1])
-        for orientation in range(self.orientations):
-            given = (oriented(part, orientation).unsqueeze(0) for part in (slices, maps))
-            denoiser = self.denoisers[orientation * len(self.denoisers) // self.orientations]
-            total += oriented_back(denoiser.infer(*given)[0], orientation)
-        return total / self.orientations
+
+#: Slices with their weights.
+_Views = tuple[tuple[float, _Slices], ...]
+
+
+def _views(volume: Volume, noise: ScanNoise, prior: DenoiserPrior, orientations: int, directions: int) -> _Views:
+    """Slices on the grid that was acquired, where noise is independent.
+
+    Zero-filled ones are denoised on their own grid too, as if noise were independent there: the acquired grid is too
+    coarse for what the denoisers know of anatomy, the own one too fine for what they know of noise, and errors differ.
+    """
+    acquired = on_acquired_grid(noise)
+    grid = acquired_shape((volume.shape[1], volume.shape[2]), noise.zero_filling)
+    independent, magnitudes = _independent(acquired), noise.kind != "gaussian"
+    used = independent or (magnitudes and _correlation(acquired) <= _CORRELATED)
+    assert prior.scan_denoiser is not None
+    denoisers = TwoDenoisers(
+        prior.scan_denoiser,
+        prior.denoiser if used else None,
+        noise.coils if magnitudes else 0,
+        orientations if directions == 1 else max(2 if used else 1, orientations // _FEWER),
+        _SHARE_AS_INDEPENDENT if not independent else 1.0 if directions == 1 else _SHARE_BESIDE_NEIGHBOURS,
+        1.0 if independent else _STRONGER,
+    )
+    first = _Slices(volume, acquired, grid, denoisers)
+    if grid == volume.shape[1:] or not independent:
+        return ((1.0, first),)
+    sigma_map = None if noise.sigma_map is None else _STRONGER * noise.sigma_map
+    as_independent = ScanNoise(noise.kind, _STRONGER * noise.sigma, noise.coils, sigma_map)
+    fewer = replace(denoisers, orientations=max(2, denoisers.orientations // 2))
+    own = _Slices(volume, as_independent, (volume.shape[1], volume.shape[2]), fewer)
+    return (1 - _SHARE_AS_INDEPENDENT, first), (_SHARE_AS_INDEPENDENT, own)
 
 
 def _coarser(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -165,6 +165,15 @@ def test_rounding_is_not_relied_upon(head, as_volume, magnitude):
     assert any("grey levels" in remark for remark in noise.remarks)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step", [1.0, 5.0, 10.0, 40.0])
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 2.0])
+def test_noise_that_was_rounded_away_gives_finite_numbers(head, as_volume, magnitude, step, sigma):
+    noise = estimate_noise(as_volume(step * np.round(magnitude(head, sigma) / step)))
+    assert np.isfinite(noise.sigma)
+    assert noise.reliable == (step <= sigma)
+
+
 def test_air_that_was_filtered_does_not_count(head, as_volume, magnitude):
     values = magnitude(head, 5.0)
     values[head < 0.01] *= 0.6
