@@ -93,7 +93,7 @@ def find_air(patches: Patches, bright: float) -> Air | None:
     # Something darker than air: the frame is filled by an object.
     if level > _DARK * bright or air[frame].sum() < least or (means < level / _MOST).mean() > 0.5 * air.mean():
         return None
-    squares, fourths = _moments(patches.coefficients[air])
+    squares, fourths = moments(patches.coefficients[air])
     row, column = (
         (patches.centres[air, axis] * _BLOCKS / size).astype(int) for axis, size in ((1, height), (2, width))
     )
@@ -122,7 +122,7 @@ def _level(means: NDArray[np.float32], bright: float) -> float:
     return float(np.median(dark[first : first + count]))
 
 
-def _moments(coefficients: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean square and mean fourth power of the pixels of each patch."""
+def moments(coefficients: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean square and mean fourth power of the pixels of each patch, shape (n,)."""
     pixels = np.square(idctn(coefficients, axes=(1, 2), norm="ortho").astype(np.float64))
     return pixels.mean(axis=(1, 2)), np.square(pixels).sum(axis=(1, 2)) / SIDE**2

@@ -6,6 +6,7 @@
 `local_spectrum`       variance of cosine coefficients in the smoothest patches of the object
 `signal_bias`          correction for the smaller scatter of magnitudes at low signal
 `variation`            map of sigma over a slice, where it varies
+`air_levels`           the map continued into the air, where that agrees with the object
 `correlation`          autocorrelation of the noise from its spectrum
 `zero_filling`         pixels per acquired sample
 `planes`               the same across the slices, where voxels are nearly cubic
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from medinr.errors import ConfigError, IntensityError, ShapeError, UnitError
 from medinr.io.padding import HU_FLOOR
 from medinr.noise.air import Air, find_air
+from medinr.noise.air_levels import continued_into_air
 from medinr.noise.correlation import INDEPENDENT, autocorrelation, neighbours
 from medinr.noise.object_noise import ObjectNoise, object_noise
 from medinr.noise.patches import FEWEST_PATCHES, Patches, chosen_slices, cut_patches
@@ -124,6 +126,8 @@ def _within_slices(volume: Volume, kind: str | None, coils: int | None, mask: ND
         if air is None or air.sigma <= _ALIKE[1] * found.spectrum.sigma:
             break
     kind = known or ("chi" if several else "rician")
+    if kind != "gaussian":
+        found = replace(found, surface=continued_into_air(found, patches, number))
     return _described(volume, kind, max(1, number), found, air, bright, filling, planes)
 
 

@@ -25,7 +25,7 @@ _QUANTILE = 0.3
 #: relative to the spectrum of the noise; edges have far stronger ones. Blocks with a smaller share of such patches are
 #: left open.
 _LIKE_NOISE = 1.5
-_LEAST_SHARE = 0.3
+LEAST_SHARE = 0.3
 
 #: Standard deviation of the smoothing between blocks, in blocks.
 _SMOOTHING = 1.5
@@ -36,7 +36,7 @@ _MIDDLE = 4
 _LEAST_POWER = 0.05
 
 #: Fewest patches of a block, and fewest such blocks of either half.
-_FEWEST, _FEWEST_BLOCKS = 12, 16
+FEWEST, _FEWEST_BLOCKS = 12, 16
 
 #: Spread (standard deviation of the logarithm) and correlation of two halves from which sigma varies.
 LEAST_SPREAD = 0.04
@@ -73,12 +73,8 @@ def relative_levels(
         for which in (high, middle)
     )
     energy[below > _LIKE_NOISE * energy] = np.nan
-    _, height, width = patches.shape
-    row, column = (
-        np.minimum((patches.centres[:, axis] * BLOCKS / size).astype(int), BLOCKS - 1)
-        for axis, size in ((1, height), (2, width))
-    )
-    block = row * BLOCKS + column
+    block = block_of(patches)
+    row = block // BLOCKS
     planes = np.unique(patches.centres[:, 0])
     place = np.searchsorted(planes, patches.centres[:, 0])
     # Few slices: every other row of blocks, as neighbouring patches overlap.
@@ -87,13 +83,23 @@ def relative_levels(
     return 0.5 * np.log(np.stack([everything, *(_quantiles(block[half == h], energy[half == h]) for h in (0, 1))]))
 
 
+def block_of(patches: Patches) -> NDArray[np.int64]:
+    """Number of the block of the slice in which each patch lies, row by row, shape (n,)."""
+    _, height, width = patches.shape
+    row, column = (
+        np.minimum((patches.centres[:, axis] * BLOCKS / size).astype(np.int64), BLOCKS - 1)
+        for axis, size in ((1, height), (2, width))
+    )
+    return np.asarray(row * BLOCKS + column)
+
+
 def _quantiles(block: NDArray[np.int64], energy: NDArray[np.float32]) -> NDArray[np.float64]:
     found = np.full(BLOCKS**2, np.nan)
     order = np.argsort(block, kind="stable")
     numbers, starts = np.unique(block[order], return_index=True)
     for number, values in zip(numbers, np.split(energy[order], starts[1:]), strict=True):
         noise = values[np.isfinite(values)]
-        if len(noise) >= max(_FEWEST, _LEAST_SHARE * len(values)):
+        if len(noise) >= max(FEWEST, LEAST_SHARE * len(values)):
             # Patches without any difference hold no noise.
             found[number] = np.quantile(noise, _QUANTILE) or np.nan
     return found.reshape(BLOCKS, BLOCKS)

@@ -101,6 +101,25 @@ def test_sigma_that_doubles_across_the_slice(head, as_volume, magnitude, blanked
     assert noise.sigma == pytest.approx(np.median(sigma[inside]), rel=0.08)
 
 
+@pytest.mark.parametrize("coils", [1, 4])
+def test_the_map_of_sigma_is_that_of_the_air_where_it_agrees(head, as_volume, magnitude, coils):
+    sigma = np.broadcast_to(np.linspace(4.0, 8.0, head.shape[2]), head.shape) / (1 if coils == 1 else 2)
+    found = estimate_noise(
+        as_volume(magnitude(head, sigma, coils)), kind="rician" if coils == 1 else "chi", coils=coils
+    )
+    error = np.abs(found.sigma_map[head < 0.5] / sigma[head < 0.5] - 1)
+    assert np.median(error) < 0.06
+    assert np.quantile(error, 0.9) < 0.14
+
+
+def test_the_map_of_sigma_is_not_that_of_air_that_was_filtered(head, as_volume, magnitude):
+    sigma = np.broadcast_to(np.linspace(4.0, 8.0, head.shape[2]), head.shape)
+    values = magnitude(head, sigma)
+    filtered = estimate_noise(as_volume(np.where(head < 0.01, 0.7 * values, values)))
+    blanked = estimate_noise(as_volume(np.where(head < 0.01, 0, values)))
+    np.testing.assert_allclose(filtered.sigma_map, blanked.sigma_map, rtol=0.1)
+
+
 def test_interpolated_by_zero_filling(head, as_volume, complex_noise):
     wider = np.abs(zero_filled(head + 6.0 * complex_noise(head.shape), 1.5))
     noise = estimate_noise(as_volume(wider))
