@@ -94,10 +94,7 @@ def find_air(patches: Patches, bright: float) -> Air | None:
     if level > _DARK * bright or air[frame].sum() < least or (means < level / _MOST).mean() > 0.5 * air.mean():
         return None
     squares, fourths = moments(patches.coefficients[air])
-    row, column = (
-        (patches.centres[air, axis] * _BLOCKS / size).astype(int) for axis, size in ((1, height), (2, width))
-    )
-    block = row * _BLOCKS + column
+    block = patches.blocks(_BLOCKS)[air]
     count = np.bincount(block, minlength=_BLOCKS**2)
     full = count >= FEWEST_PATCHES // 4
     if not full.any():

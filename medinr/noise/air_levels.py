@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medinr.noise.air import moments
 from medinr.noise.object_noise import ABOVE_FLOOR, ObjectNoise
 from medinr.noise.patches import Patches
-from medinr.noise.variation import BLOCKS, FEWEST, LEAST_SHARE, at_places, block_of, smooth_surface
+from medinr.noise.variation import BLOCKS, FEWEST, at_places, quantiles_by_block, smooth_surface
 from medinr.units import noise_floor
 
 #: Patches of air: mean over what the map says, and `E[m^4] / E[m^2]^2 - 1` over that of noise (1 / n).
@@ -50,8 +50,7 @@ def continued_into_air(found: ObjectNoise, patches: Patches, coils: int) -> NDAr
     with np.errstate(invalid="ignore", divide="ignore"):
         excess = coils * (fourths / np.square(squares) - 1.0)
     noise_like = (excess > _LIKE_NOISE[0]) & (excess < _LIKE_NOISE[1])
-    block = block_of(patches)
-    total = np.bincount(block, minlength=BLOCKS**2)
+    block = patches.blocks(BLOCKS)
     for _ in range(_ROUNDS):
         expected = sigma * np.exp(at_places(surface, patches.centres, patches.shape))
         over = patches.means / (noise_floor(coils) * expected)
@@ -59,15 +58,12 @@ def continued_into_air(found: ObjectNoise, patches: Patches, coils: int) -> NDAr
         # Far from the object its map says little.
         most = np.where(objects[block], ABOVE_FLOOR, _BRIGHTEST)
         air = noise_like & (over > _DARKEST) & (over < most)
-        in_air = np.full(BLOCKS**2, np.nan)
-        for number in np.unique(block[air]):
-            values = squares[air & (block == number)]
-            if len(values) >= max(FEWEST, LEAST_SHARE * total[number]):
-                in_air[number] = 0.5 * np.log(np.median(values) / (2.0 * coils * sigma**2))
+        level = quantiles_by_block(block, np.where(air, squares, np.nan), 0.5)
+        in_air = 0.5 * np.log(level / (2.0 * coils * sigma**2))
         beside = over[air & objects[block]]
         agreeing = ((beside > _AGREE[0]) & (beside < _AGREE[1])).sum()
         if agreeing < max(_FEWEST_SHARED, _AGREEING_SHARE * len(beside)):
             return of_object
-        known = np.where(objects, of_object.ravel(), in_air)
-        surface = smooth_surface(known.reshape(BLOCKS, BLOCKS))
+        known = np.where(objects.reshape(of_object.shape), of_object, in_air)
+        surface = smooth_surface(known)
     return surface

@@ -55,6 +55,14 @@ class Patches:
         means: NDArray[np.float32] = self.coefficients[:, 0, 0] / np.float32(SIDE)
         return means
 
+    def blocks(self, count: int) -> NDArray[np.int64]:
+        """Number of each patch's block, of ``count`` by ``count`` in a slice, row by row; shape (n,)."""
+        row, column = (
+            np.minimum((self.centres[:, axis] * count / self.shape[axis]).astype(np.int64), count - 1)
+            for axis in (1, 2)
+        )
+        return np.asarray(row * count + column)
+
     def only(self, which: NDArray[np.bool_]) -> Patches:
         """Return some of the patches."""
         return Patches(self.coefficients[which], self.centres[which], self.shape, self.places)

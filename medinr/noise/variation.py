@@ -25,7 +25,7 @@ _QUANTILE = 0.3
 #: relative to the spectrum of the noise; edges have far stronger ones. Blocks with a smaller share of such patches are
 #: left open.
 _LIKE_NOISE = 1.5
-LEAST_SHARE = 0.3
+_LEAST_SHARE = 0.3
 
 #: Standard deviation of the smoothing between blocks, in blocks.
 _SMOOTHING = 1.5
@@ -73,35 +73,37 @@ def relative_levels(
         for which in (high, middle)
     )
     energy[below > _LIKE_NOISE * energy] = np.nan
-    block = block_of(patches)
+    block = patches.blocks(BLOCKS)
     row = block // BLOCKS
     planes = np.unique(patches.centres[:, 0])
     place = np.searchsorted(planes, patches.centres[:, 0])
     # Few slices: every other row of blocks, as neighbouring patches overlap.
     half = place % 2 if len(planes) >= 4 else row % 2
-    everything = _quantiles(block, energy)
-    return 0.5 * np.log(np.stack([everything, *(_quantiles(block[half == h], energy[half == h]) for h in (0, 1))]))
+    halves = (quantiles_by_block(block[half == which], energy[half == which]) for which in (0, 1))
+    return 0.5 * np.log(np.stack([quantiles_by_block(block, energy), *halves]))
 
 
-def block_of(patches: Patches) -> NDArray[np.int64]:
-    """Number of the block of the slice in which each patch lies, row by row, shape (n,)."""
-    _, height, width = patches.shape
-    row, column = (
-        np.minimum((patches.centres[:, axis] * BLOCKS / size).astype(np.int64), BLOCKS - 1)
-        for axis, size in ((1, height), (2, width))
-    )
-    return np.asarray(row * BLOCKS + column)
+def quantiles_by_block(
+    block: NDArray[np.int64], energy: NDArray[np.floating], quantile: float = _QUANTILE
+) -> NDArray[np.float64]:
+    """Quantile in every block of the patches that are like noise, shape (16, 16); NaN where there are few of them.
 
-
-def _quantiles(block: NDArray[np.int64], energy: NDArray[np.float32]) -> NDArray[np.float64]:
+    Parameters
+    ----------
+    block : ndarray, shape (n,)
+        Of `Patches.blocks`.
+    energy : ndarray, shape (n,)
+        NaN of patches that are not like noise.
+    quantile : float
+    """
     found = np.full(BLOCKS**2, np.nan)
     order = np.argsort(block, kind="stable")
     numbers, starts = np.unique(block[order], return_index=True)
     for number, values in zip(numbers, np.split(energy[order], starts[1:]), strict=True):
         noise = values[np.isfinite(values)]
-        if len(noise) >= max(FEWEST, LEAST_SHARE * len(values)):
+        if len(noise) >= max(FEWEST, _LEAST_SHARE * len(values)):
             # Patches without any difference hold no noise.
-            found[number] = np.quantile(noise, _QUANTILE) or np.nan
+            found[number] = np.quantile(noise, quantile) or np.nan
     return found.reshape(BLOCKS, BLOCKS)
 
 

@@ -9,7 +9,7 @@ bias taken off, their noise is almost Gaussian, and the small denoiser makes a s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,36 +70,31 @@ class TwoDenoisers:
         """
         every = range(self.orientations)
         if self.small is None:
-            return self._by_scan_denoiser(slices, maps, every)
+            return _mean(self.scan.infer, (slices, maps), every)
         middle, sigma = slices[SLICES // 2], maps[0]
         if self.coils == 0:
             half = -(-self.orientations // 2)
-            both = [self._by_scan_denoiser(slices, maps, every[:half])]
+            both = [_mean(self.scan.infer, (slices, maps), every[:half])]
             if half < self.orientations:
-                both.append(_by_small_denoiser(self.small, middle, sigma, every[half:]))
+                both.append(_mean(self.small.infer, (middle, sigma), every[half:]))
             return torch.stack(both).mean(dim=0)
-        first = self._by_scan_denoiser(slices, maps, every[::_FIRST])
+        first = _mean(self.scan.infer, (slices, maps), every[::_FIRST])
         signal = (first / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).numpy()
         bias, scatter = (torch.from_numpy(part) * sigma for part in bias_and_scatter(signal, self.coils))
         others = [number for number in every if number % _FIRST] or every
-        second = _by_small_denoiser(self.small, middle - bias, self.stronger * scatter, others)
+        second = _mean(self.small.infer, (middle - bias, self.stronger * scatter), others)
         weight = self.share * torch.from_numpy(above_floor(signal, self.coils, _ABOVE_FLOOR))
         return first + weight * (second - first)
 
-    def _by_scan_denoiser(self, slices: Tensor, maps: Tensor, orientations: Sequence[int]) -> Tensor:
-        total = torch.zeros_like(slices[0])
-        for orientation in orientations:
-            given = (oriented(part, orientation).unsqueeze(0) for part in (slices, maps))
-            total += oriented_back(self.scan.infer(*given)[0], orientation)
-        return total / len(orientations)
 
-
-def _by_small_denoiser(small: LocalDenoiser, image: Tensor, sigma: Tensor, orientations: Sequence[int]) -> Tensor:
-    given, total = torch.stack([image, sigma]), torch.zeros_like(image)
-    for orientation in orientations:
-        turned = oriented(given, orientation).unsqueeze(0)
-        total += oriented_back(small.infer(turned[:, 0], turned[:, 1])[0], orientation)
-    return total / len(orientations)
+def _mean(infer: Callable[[Tensor, Tensor], Tensor], given: tuple[Tensor, Tensor], numbers: Sequence[int]) -> Tensor:
+    """Mean over some orientations of what a denoiser makes of an image, or slices, and its noise."""
+    return torch.stack(
+        [
+            oriented_back(infer(*(oriented(part, number).unsqueeze(0) for part in given))[0], number)
+            for number in numbers
+        ]
+    ).mean(dim=0)
 
 
 def above_floor(signal: NDArray[np.float32], coils: int, limits: tuple[float, float]) -> NDArray[np.float32]:
