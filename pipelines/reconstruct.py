@@ -25,6 +25,7 @@ def reconstruct(
     slices: Sequence[int] | None = None,
     sidecar: Path | None = None,
     auxiliary: Sequence[Path] = (),
+    fallback: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Reconstruction:
@@ -44,6 +45,8 @@ def reconstruct(
     auxiliary : sequence of Path, optional
         The patient's earlier scans, or other contrasts (MR; `medinr.jobs.reconstruct.auxiliary`); first the one that
         is most like what is being reconstructed.
+    fallback : bool
+        Write the direct image or that of total variation where it predicts held-out measurements better.
     overwrite : bool
         Replace a finished result.
     progress : callable, optional
@@ -67,4 +70,4 @@ def reconstruct(
     if source.suffix != ".safetensors":
         write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     records = slice_records(job, overwrite=overwrite, progress=progress)
-    return write_result(out, job, records, reference, time.perf_counter() - started)
+    return write_result(out, job, records, reference, time.perf_counter() - started, fallback=fallback)

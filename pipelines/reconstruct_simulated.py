@@ -27,6 +27,7 @@ def reconstruct_simulated(
     slices: Sequence[int] | None = None,
     choice: ScanChoice = AS_IT_IS,
     auxiliary: Sequence[Path] = (),
+    fallback: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     deidentify: bool = False,
@@ -48,6 +49,8 @@ def reconstruct_simulated(
     auxiliary : sequence of Path, optional
         The patient's earlier scans, or other contrasts (MR; `medinr.jobs.reconstruct.auxiliary`); first the one that
         is most like what is being reconstructed.
+    fallback : bool
+        Write the direct image or that of total variation where it predicts held-out measurements better.
     overwrite : bool
         Replace a finished result.
     progress : callable, optional
@@ -74,4 +77,4 @@ def reconstruct_simulated(
     job = prepare_job(measurement, config, auxiliary=scans, folder=out / "work")
     write_measurement(measurement, out / "measurement.safetensors", overwrite=True)
     records = slice_records(job, overwrite=overwrite, progress=progress)
-    return write_result(out, job, records, reference, time.perf_counter() - started, dicom)
+    return write_result(out, job, records, reference, time.perf_counter() - started, dicom, fallback=fallback)

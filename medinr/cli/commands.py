@@ -13,7 +13,7 @@ from rich.console import Console
 
 from medinr.cli.bars import fit_bar, training_bars
 from medinr.cli.reconstruct_arguments import OF_IMAGES
-from medinr.cli.shared_options import choice_of
+from medinr.cli.shared_options import choice_of, strict_code
 from medinr.config import EvaluateConfig, ReconstructConfig, find_config, find_manifest, load_config, load_task_config
 from medinr.errors import ConfigError, InputError
 from medinr.io.manifest import read_manifest
@@ -50,8 +50,8 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
     )
 
 
-def reconstruct(options: argparse.Namespace, console: Console) -> None:
-    """`medinr reconstruct`."""
+def reconstruct(options: argparse.Namespace, console: Console) -> int:
+    """`medinr reconstruct`: 3 when ``--strict`` finds a warning."""
     from medinr.jobs.measure import refuse_scan
     from medinr.pipelines.reconstruct import reconstruct as run
 
@@ -67,13 +67,15 @@ def reconstruct(options: argparse.Namespace, console: Console) -> None:
             slices=options.slices,
             sidecar=options.sidecar,
             auxiliary=options.auxiliary,
+            fallback=options.fallback,
             overwrite=options.overwrite,
             progress=progress,
         )
     _print_reconstruction(result, result.notes, options.out, console)
+    return strict_code(options, result.warnings)
 
 
-def reconstruct_simulated(options: argparse.Namespace, console: Console) -> None:
+def reconstruct_simulated(options: argparse.Namespace, console: Console) -> int:
     """`medinr reconstruct-simulated`: what it is of is said before anything is done, and again below the result."""
     from medinr.jobs.simulated import SIMULATED
     from medinr.pipelines.reconstruct_simulated import reconstruct_simulated as run
@@ -88,12 +90,14 @@ def reconstruct_simulated(options: argparse.Namespace, console: Console) -> None
             slices=options.slices,
             choice=choice_of(options),
             auxiliary=options.auxiliary,
+            fallback=options.fallback,
             overwrite=options.overwrite,
             progress=progress,
             deidentify=options.deidentify,
         )
     _print_reconstruction(result, [note for note in result.notes if note != SIMULATED], options.out, console)
     console.print(SIMULATED, highlight=False)
+    return strict_code(options, result.warnings)
 
 
 def _reconstruction_config(options: argparse.Namespace) -> ReconstructConfig:

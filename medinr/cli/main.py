@@ -1,4 +1,7 @@
-"""Entry point of the command line. Exit codes: 0 done, 1 failure of medinr, 2 bad input, 130 interrupted."""
+"""Entry point of the command line.
+
+Exit codes: 0 done, 1 failure of medinr, 2 bad input, 3 a result with a warning under ``--strict``, 130 interrupted.
+"""
 
 from __future__ import annotations
 

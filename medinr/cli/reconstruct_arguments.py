@@ -15,6 +15,7 @@ from medinr.cli.shared_options import (
     add_settings,
     add_sidecar,
     add_slices,
+    add_strict,
     add_task,
 )
 
@@ -88,4 +89,10 @@ def _how(parser: argparse.ArgumentParser, out: str) -> None:
         action="store_true",
         help="also write the standard deviation of every pixel, and the component not determined by the measurement",
     )
+    parser.add_argument(
+        "--fallback",
+        action="store_true",
+        help="write the direct image or that of total variation where it predicts held-out measurements better",
+    )
+    add_strict(parser)
     add_settings(parser)

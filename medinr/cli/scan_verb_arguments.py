@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from medinr.cli.shared_options import SCAN, add_choice, add_deidentify, add_out, add_overwrite, add_slices
+from medinr.cli.shared_options import SCAN, add_choice, add_deidentify, add_out, add_overwrite, add_slices, add_strict
 
 #: Said in the help of both.
 _LEARNED = (
@@ -102,6 +102,7 @@ def _common(parser: argparse.ArgumentParser, out: str, methods: str) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what was found, and how long it would take; write nothing"
     )
+    add_strict(parser)
     add_overwrite(parser)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from medinr.io.choice import ScanChoice
+
+#: Exit code of ``--strict`` for a result with a warning.
+FAILED_CHECK = 3
 
 #: Raw data that are read.
 RAW = "raw data (ISMRMRD, fastMRI, Data Exchange .h5; BART .cfl; HTC 2022 .mat; .npy or .mat with a sidecar)"
@@ -105,6 +109,20 @@ def add_sidecar(parser: argparse.ArgumentParser) -> None:
 def add_out(parser: argparse.ArgumentParser, default: str) -> None:
     """Add ``--out``, a folder."""
     parser.add_argument("--out", type=Path, default=Path(default), help="output folder (default: %(default)s)")
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add ``--strict``."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help=f"exit with code {FAILED_CHECK} when the result is written with a warning",
+    )
+
+
+def strict_code(options: argparse.Namespace, warnings: Sequence[str]) -> int:
+    """Exit code of a command whose result has these warnings."""
+    return FAILED_CHECK if options.strict and warnings else 0
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from medinr.errors import OutputExistsError
 from medinr.io.atomic import atomic_path, write_text
+from medinr.solve.checks import Check
 from medinr.solve.solution import Solution, Step
 
 
@@ -41,7 +42,8 @@ def new_result(out: Path, name: str, overwrite: bool) -> Path:
 class SliceRecord:
     """One slice's images in export units, by method with their wall seconds, and how its fit went.
 
-    ``joint``: whether it was solved together with other slices. ``agreement``: how far auxiliary scans agree with it.
+    ``joint``: whether it was solved together with other slices. ``checks``: of itself. ``agreement``: how far auxiliary
+    scans agree with it.
     """
 
     images: Mapping[str, NDArray[np.float32]]
@@ -51,14 +53,22 @@ class SliceRecord:
     residual: float
     steps: tuple[Step, ...]
     joint: bool = False
+    checks: tuple[Check, ...] = ()
     agreement: float | None = None
 
     @classmethod
     def of(
-        cls, solution: Solution, images: Mapping[str, NDArray[np.float32]], times: Mapping[str, float], joint: bool
+        cls,
+        solution: Solution,
+        images: Mapping[str, NDArray[np.float32]],
+        times: Mapping[str, float],
+        joint: bool,
+        checks: tuple[Check, ...] = (),
     ) -> SliceRecord:
         """Keep a solution with its exported images."""
-        return cls(images, times, solution.reason, solution.stopped_at, solution.residual, solution.steps, joint)
+        return cls(
+            images, times, solution.reason, solution.stopped_at, solution.residual, solution.steps, joint, checks
+        )
 
     def summary(self) -> dict[str, Any]:
         """What result.json says about the slice."""
@@ -78,6 +88,7 @@ def save_record(path: Path, record: SliceRecord, fingerprint: str) -> None:
         "seconds": dict(record.times),
         "whitened_residual": record.residual,
         "steps": [asdict(step) for step in record.steps],
+        "checks": [asdict(check) for check in record.checks],
     }
     metadata_ = {"fingerprint": fingerprint, "facts": json.dumps(facts)}
     with atomic_path(path, overwrite=True) as partial:
@@ -106,6 +117,7 @@ def load_record(path: Path, fingerprint: str) -> SliceRecord | None:
         facts["whitened_residual"],
         steps,
         facts["joint"],
+        tuple(Check(**check) for check in facts["checks"]),
         facts["auxiliary_scan_agreement"],
     )
 

@@ -30,10 +30,18 @@ class Prediction:
         In network units.
     residual : float
         Whitened root-mean-square residual of what was held out.
+    held : Tensor of bool, shape of the data
+        What that was.
     """
 
     image: Tensor
     residual: float
+    held: Tensor
+
+
+def held_out_part(problem: Problem, seed: int) -> Tensor:
+    """Draw what is predicted, shape of the data: a fifth of it, or nothing where all of it is protected."""
+    return problem.draw_held_out(PREDICTED, torch.Generator().manual_seed(seed))
 
 
 def predict_held_out(
@@ -55,10 +63,10 @@ def predict_held_out(
     observer : callable, optional
         See `plug_and_play`.
     """
-    held = problem.draw_held_out(PREDICTED, torch.Generator().manual_seed(seed))
+    held = held_out_part(problem, seed)
     image = plug_and_play(problem, prior, settings, fitted=~held, observer=observer)
     # The other way round: here the part that was held out is judged.
-    return Prediction(image, Split(problem, ~held).objective(image)[1])
+    return Prediction(image, Split(problem, ~held).objective(image)[1], held)
 
 
 def gain_db(without: Sequence[Prediction], given: Sequence[Prediction]) -> float:

@@ -44,7 +44,7 @@ class SharpenSettings:
         Of the denoiser's convolutions. ``"auto"``: bfloat16 where the processor is fast at it.
     """
 
-    iterations: int = 40
+    iterations: int = 36
     sigma_start: float = 0.2
     sigma_end_factor: float = 1.6
     regularisation_weight: float = 0.2

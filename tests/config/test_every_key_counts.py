@@ -14,7 +14,7 @@ from medinr.config.task import load_task_config
 from medinr.jobs.prepared import prepare_raw
 from medinr.jobs.reconstruct.prepare import prepare_job
 from medinr.jobs.reconstruct.records import slice_records
-from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_summary
+from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_facts
 from medinr.jobs.simulated import measure_slices
 from medinr.models.model import Model
 from medinr.network.trunk import Trunk, TrunkSettings
@@ -152,7 +152,7 @@ def _results(task: str, settings: dict[str, Any], folder: Path) -> list[np.ndarr
     for position, record in enumerate(slice_records(job, overwrite=True)):
         found += [record.images[name] for name in sorted(record.images)]
         of = None if reference is None else reference.images[position]
-        summary = uncertainty_summary(measurement, record, of, job.model, config).get("uncertainty", {})
+        summary = uncertainty_facts(record, of, config).get("uncertainty", {})
         found.append(np.array(list(summary.values())))
     return found
 

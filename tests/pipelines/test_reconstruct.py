@@ -89,7 +89,7 @@ def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tm
     assert result["seconds"] > 0
     assert [facts["slice"] for facts in result["slices"]] == [1, 2]
     for facts in result["slices"]:
-        assert set(facts["seconds"]) == {"input", "TV", "medinr"}
+        assert set(facts["seconds"]) == {"input", "TV", "medinr", "checks"}
         assert ("steps" if method == "inr" else "iterations of plug-and-play") in facts["reason"]
         assert facts["whitened_residual"] > 0
         assert facts["reason"] in found.out
@@ -294,7 +294,7 @@ def test_random_weights_need_no_model(medinr, scans, tmp_path):
     found = medinr(*command, "--set", "total_variation.weight=0", "--out", tmp_path, "--debug")
     assert found.code == 0
     assert _result(tmp_path)["model"] == {"name": "random", "subjects": []}
-    assert set(_result(tmp_path)["slices"][0]["seconds"]) == {"input", "medinr"}
+    assert set(_result(tmp_path)["slices"][0]["seconds"]) == {"input", "medinr", "checks"}
 
 
 def test_the_published_recipe_is_a_method_like_any_other(reconstruct, tmp_path):

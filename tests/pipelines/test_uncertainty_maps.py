@@ -134,9 +134,10 @@ def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tm
     )
     assert found.code == 0
     result = _result(out)
-    judged = result["slices"][0]["out_of_distribution"]
-    assert judged["training_scans"] == list(known)
-    assert judged["score"] > 0
-    assert words in judged["warning"]
+    (judged,) = (check for check in result["slices"][0]["checks"] if check["name"] == "likeness")
+    assert judged["limit"] == known[1]
+    assert judged["value"] > 0
+    assert judged["passed"] is not bool(words)
+    assert words in judged["words"]
     assert len(result["warnings"]) == (1 if words else 0)
     assert ("Warning: slice 1: This image looks unlike" in found.out.replace("\n", " ")) == bool(words)

@@ -12,7 +12,11 @@ from medinr.solve.problem import Problem
 
 
 def tv_image(
-    problem: Problem, weight: float, iterations: int, method: Callable[..., Tensor] = total_variation
+    problem: Problem,
+    weight: float,
+    iterations: int,
+    method: Callable[..., Tensor] = total_variation,
+    fitted: Tensor | None = None,
 ) -> Tensor:
     """Reconstruct by total variation, or by `medinr.baselines.generalised_variation`.
 
@@ -23,6 +27,8 @@ def tv_image(
         In units of the noise.
     iterations : int
     method : callable
+    fitted : Tensor of bool, shape of the data, optional
+        Measurements to use, where they are no magnitudes; all by default.
 
     Returns
     -------
@@ -35,7 +41,7 @@ def tv_image(
         problem.data,
         problem.operator,
         weight,
-        precision=precision,
+        precision=precision if fitted is None else precision * fitted,
         iterations=iterations,
         nonnegative=not problem.complex_image,
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from medinr.jobs.methods.variational import tv_image
+from medinr.jobs.reconstruct.checks import checks_of_slice
 from medinr.jobs.reconstruct.context import Progress, ReconstructionJob
 from medinr.jobs.reconstruct.solve import solve_slices
 from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_maps
@@ -46,7 +47,7 @@ def slice_records(job: ReconstructionJob, *, overwrite: bool, progress: Progress
 
 
 def _record(job: ReconstructionJob, position: int, solution: Solution, joint: bool) -> SliceRecord:
-    """Put direct image, total variation and maps of uncertainty beside a solution."""
+    """Put direct image, total variation, maps of uncertainty and checks beside a solution."""
     acquisition, problem, settings = job.acquisition, job.problems[position], job.config.total_variation
     images = {"medinr": acquisition.export(solution.image)}
     seconds = {"medinr": solution.seconds}
@@ -61,7 +62,10 @@ def _record(job: ReconstructionJob, position: int, solution: Solution, joint: bo
         before = time.perf_counter()
         images[name] = acquisition.export(make())
         seconds[name] = time.perf_counter() - before
-    record = SliceRecord.of(solution, images, seconds, joint)
+    before = time.perf_counter()
+    checks = checks_of_slice(job, position, solution)
+    seconds["checks"] = time.perf_counter() - before
+    record = SliceRecord.of(solution, images, seconds, joint, checks)
     if job.auxiliary is None:
         return record
     return replace(record, agreement=job.auxiliary.agreement(position, solution.image / problem.scale))

@@ -20,7 +20,8 @@ from medinr.jobs.reconstruct.auxiliary import AuxiliaryScans
 from medinr.jobs.reconstruct.context import ReconstructionJob
 from medinr.jobs.reconstruct.dicom_output import DicomPlan, write_dicom
 from medinr.jobs.reconstruct.figures import reconstruction_figures
-from medinr.jobs.reconstruct.uncertainty_maps import MAPS, uncertainty_summary, warnings_of
+from medinr.jobs.reconstruct.judgement import judge_result
+from medinr.jobs.reconstruct.uncertainty_maps import MAPS
 from medinr.jobs.record import SliceRecord, versions, write_convergence
 from medinr.jobs.reference import Reference
 from medinr.jobs.settings_facts import settings_facts
@@ -43,7 +44,7 @@ class Reconstruction:
     records : tuple of SliceRecord
     measurement : Measurement
     warnings : tuple of str
-        Slices that look unlike the training scans, and what could not be written as DICOM, in words.
+        Checks that failed, and what could not be written as DICOM, in words.
     notes : tuple of str
         That the measurement was simulated, if it was, and irregularities found while reading the source; none names
         a file.
@@ -74,6 +75,8 @@ def write_result(
     reference: Reference | None,
     seconds: float,
     dicom: DicomPlan | None = None,
+    *,
+    fallback: bool = False,
 ) -> Reconstruction:
     """Write everything, ``result.json`` last: where it is, the rest is complete.
 
@@ -89,23 +92,22 @@ def write_result(
         Wall time of the whole reconstruction.
     dicom : DicomPlan, optional
         What is written as DICOM, nothing by default.
+    fallback : bool
+        Whether the direct image or that of total variation takes the place of the reconstruction, without maps, where
+        it predicts held-out measurements better.
     """
     measurement, config, card = job.acquisition.measurement, job.config, job.model.card
-    volume = _volume("medinr", measurement, records, reference)
+    judged = judge_result(job, records, reference, fallback)
+    volume = _volume(judged.image, measurement, records, reference)
     # Texts of a source's header may identify the patient.
     write_nifti(volume, out / "reconstruction.nii.gz", overwrite=True, source_header=False)
     outputs = ["reconstruction.nii.gz", "convergence.csv"]
-    maps = {name: _volume(name, measurement, records, reference) for name in MAPS if name in records[0].images}
+    # Maps are of medinr's image.
+    kept = [name for name in MAPS if name in records[0].images and judged.image == "medinr"]
+    maps = {name: _volume(name, measurement, records, reference) for name in kept}
     for name, one in maps.items():
         write_nifti(one, out / f"{name}.nii.gz", overwrite=True, source_header=False)
         outputs.append(f"{name}.nii.gz")
-    summaries = [
-        uncertainty_summary(
-            measurement, record, None if reference is None else reference.images[position], job.model, config
-        )
-        for position, record in enumerate(records)
-    ]
-    warnings = warnings_of(summaries, measurement.slice_numbers)
     simulated = bool(measurement.parameters.get("simulated"))
     what = "simulated measurement, " if simulated else ""
     settings = f"medinr {versions()['medinr']}, {what}task {config.task}, model {last_part(config.model)}"
@@ -132,10 +134,11 @@ def write_result(
             "model": {"name": last_part(config.model), "subjects": list(card.subjects) if card else []},
             "auxiliary_scans": None if job.auxiliary is None else job.auxiliary.facts,
             "slices": [
-                {"slice": number} | record.summary() | summary
-                for number, record, summary in zip(measurement.slice_numbers, records, summaries, strict=True)
+                {"slice": number} | record.summary() | facts
+                for number, record, facts in zip(measurement.slice_numbers, records, judged.facts, strict=True)
             ],
-            "warnings": warnings,
+            "image": judged.image,
+            "warnings": judged.warnings,
             "dicom": exported.facts,
             "seconds": seconds,
             "versions": versions(),
@@ -144,7 +147,7 @@ def write_result(
         overwrite=True,
     )
     return Reconstruction(
-        out, volume, reference, tuple(records), measurement, (*warnings, *exported.notes), notes, job.auxiliary
+        out, volume, reference, tuple(records), measurement, (*judged.warnings, *exported.notes), notes, job.auxiliary
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,22 +92,13 @@ def _as_trained(measurement: Measurement, image: Image) -> Tensor:
     return torch.from_numpy(image / level if level > 0 else image)
 
 
-def uncertainty_summary(
-    measurement: Measurement, record: SliceRecord, reference: Image | None, model: Model, config: ReconstructConfig
-) -> dict[str, Any]:
-    """What result.json keeps of a slice: predicted beside actual error, out-of-distribution score."""
-    image = record.images["medinr"]
-    summary: dict[str, Any] = {}
-    seen = out_of_distribution(measurement, image, model)
-    if seen is not None:
-        summary["out_of_distribution"] = {
-            "score": round(seen.score, 4),
-            "training_scans": [round(seen.low, 4), round(seen.high, 4)],
-            "warning": seen.warning,
-        }
-    if "uncertainty" in record.images:
-        summary["uncertainty"] = _errors(record, reference, config.uncertainty.mean_error)
-    return summary
+def uncertainty_facts(
+    record: SliceRecord, reference: Image | None, config: ReconstructConfig
+) -> dict[str, dict[str, float]]:
+    """What result.json keeps of a slice's uncertainty, predicted beside actual error; nothing without maps."""
+    if "uncertainty" not in record.images:
+        return {}
+    return {"uncertainty": _errors(record, reference, config.uncertainty.mean_error)}
 
 
 def _errors(record: SliceRecord, reference: Image | None, mean_error: float) -> dict[str, float]:
@@ -131,12 +120,3 @@ def _body(image: Image) -> NDArray[np.bool_]:
         return body_mask(image)
     except IntensityError:
         return np.ones(image.shape, dtype=np.bool_)
-
-
-def warnings_of(summaries: Sequence[dict[str, Any]], numbers: Sequence[int]) -> list[str]:
-    """Collect the warnings of all slices, with their numbers."""
-    return [
-        f"slice {number}: {summary['out_of_distribution']['warning']}"
-        for number, summary in zip(numbers, summaries, strict=True)
-        if summary.get("out_of_distribution", {}).get("warning")
-    ]
