@@ -108,6 +108,11 @@ class Acquisition(ABC):
             raise ConfigError(f"Noise {kind!r} is not one of gaussian, rician, poisson.")
         return kinds[kind](float(self.facts["sigma"]))
 
+    @property
+    def noisy_end(self) -> float:
+        """Factor on the last noise level of noisy measurements, see `medinr.solve.problem.Problem`."""
+        return 1.0
+
     def protected(self, position: int = 0) -> tuple[int, ...]:
         """Groups along the group axis that are never held out."""
         return ()
@@ -130,6 +135,7 @@ class Acquisition(ABC):
             scale=self.scale(data, operator),
             group_axis=self.group_axis,
             protected=self.protected(position),
+            noisy_end=self.noisy_end,
         )
 
     def problems(self) -> list[Problem]:

@@ -24,6 +24,9 @@ from medinr.operators import (
 )
 from medinr.volume import Volume
 
+#: Factor on the last noise level of noisy k-space of one coil.
+NOISY_END = 0.5
+
 
 @dataclass(frozen=True)
 class KspaceSimulation:
@@ -112,6 +115,11 @@ class KspaceAcquisition(Acquisition):
     def gains_from_neighbours(self, cubic: bool) -> bool:
         """Where voxels are about cubic, or each slice was sampled in its own way."""
         return cubic or not self.sampled_alike
+
+    @property
+    def noisy_end(self) -> float:
+        """Lower without coil sensitivities, which are estimated and never exact."""
+        return 1.0 if "coil_maps" in self.measurement.arrays else NOISY_END
 
     def protected(self, position: int = 0) -> tuple[int, ...]:
         """Central k-space."""

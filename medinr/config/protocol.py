@@ -133,6 +133,24 @@ PROTOCOL: dict[str, ProtocolTask] = {
     "ct_lowdose": _simulation("ct", "low-dose CT, 360 parallel views, 1e4 photons", views=360, photons=1e4),
 }
 
+# Other strengths of noise than those above.
+PROTOCOL |= {
+    f"kspace_mr_single_4x_{snr}db": _simulation(
+        "kspace",
+        f"4x undersampled k-space, 1 coil, {snr} dB",
+        acceleration=4.0,
+        centre_fraction=0.08,
+        snr_db=float(snr),
+    )
+    for snr in (10, 20, 30, 50)
+}
+PROTOCOL |= {
+    f"ct_sparse_60_{photons}": _simulation(
+        "ct", f"sparse-view CT, 60 parallel views, {photons} photons", views=60, photons=float(photons)
+    )
+    for photons in ("1e4", "1e6")
+}
+
 PROTOCOL |= {
     name: _with_neighbours(PROTOCOL[single])
     for name, single in {

@@ -10,11 +10,13 @@ the current image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from medinr.solve.balance import PERTURBATION, SHARE, Balanced, least_risk
 from medinr.solve.krylov import cgls
 from medinr.solve.preconditioner import Preconditioner
 from medinr.solve.problem import Problem
@@ -93,23 +95,71 @@ class DataConsistency:
         -------
         Tensor, shape of the image
         """
+        image, target, unexplained, _ = self._near(denoised, level, self._weight)
+        self._prediction = target - unexplained
+        return image
+
+    def perturbed(self, generator: torch.Generator) -> DataConsistency:
+        """The same of data with a little more noise, see `medinr.solve.balance`."""
+        problem = self.problem
+        _, precision = problem.noise.surrogate(problem.data, problem.data)
+        noise = torch.randn(problem.data.shape, generator=generator, dtype=problem.data.dtype).to(problem.data.device)
+        strength = PERTURBATION * (2**0.5 if noise.is_complex() else 1.0)
+        sigma = torch.where(precision > 0, precision, torch.inf).rsqrt()
+        data = problem.data + strength * sigma * noise
+        other = DataConsistency(
+            replace(problem, data=data), self._weight, self._cg_iterations, self._below, self._fitted, self._stands_for
+        )
+        other._prediction = self._prediction
+        return other
+
+    def balance(self, denoised: Tensor, level: float, other: Balanced, other_denoised: Tensor) -> Tensor:
+        """Choose the regularisation weight by Stein's unbiased risk estimate, see `medinr.solve.balance`.
+
+        Parameters
+        ----------
+        denoised, other_denoised : Tensor, shape of the image
+            Of the data as they are, and as ``other`` has them.
+        level : float
+        other : DataConsistency
+            What `perturbed` gave.
+
+        Returns
+        -------
+        Tensor, shape of the image
+        """
+        assert isinstance(other, DataConsistency)
+        added = other.problem.data - self.problem.data
+
+        def risk(weight: float) -> float:
+            _, _, unexplained, precision = self._near(denoised, level, weight)
+            _, _, more, _ = other._near(other_denoised, level, weight)
+            count = int((precision > 0).sum()) * (2 if added.is_complex() else 1)
+            residual = float((precision * unexplained.abs().square()).sum()) / count
+            followed = float((precision * (added.conj() * (more - unexplained)).real).sum())
+            freedom = 1 - followed / float((precision * added.abs().square()).sum())
+            return residual + 2 * freedom
+
+        return self._near(denoised, level, SHARE * least_risk(risk))[0]
+
+    def _near(self, denoised: Tensor, level: float, weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image near a denoised one; the data of the surrogate, what of them stays unexplained, and their precision."""
         problem = self.problem
         predicted = problem.predict(denoised)
         before = predicted if self._prediction is None else self._prediction
         target, precision = problem.noise.surrogate(before, problem.data)
-        weight = precision if self._stands_for == 1 else self._stands_for * precision
-        weight = weight if self._fitted is None else weight * self._fitted
-        preconditioner = self._measured_once(weight) if level < self._below else None
-        change, residual = cgls(
+        precision = precision if self._stands_for == 1 else self._stands_for * precision
+        precision = precision if self._fitted is None else precision * self._fitted
+        preconditioner = self._measured_once(precision) if level < self._below else None
+        change, unexplained = cgls(
             problem,
             target - predicted,
             self._cg_iterations,
-            weight=weight,
-            regularisation=self._weight / level**2,
+            weight=precision,
+            regularisation=weight / level**2,
             preconditioner=preconditioner,
         )
-        self._prediction = target - residual
-        return denoised + change
+        return denoised + change, target, unexplained, precision
 
     def _measured_once(self, weight: Tensor) -> Preconditioner:
         if self._preconditioner is None:
@@ -152,6 +202,14 @@ class SubsetConsistency:
         self._done, self._previous = self._done + 1, step
         return step.solve(denoised, level)
 
+    def perturbed(self, generator: torch.Generator) -> DataConsistency:
+        """All views with a little more noise, see `medinr.solve.balance`."""
+        return self._whole.perturbed(generator)
+
+    def balance(self, denoised: Tensor, level: float, other: Balanced, other_denoised: Tensor) -> Tensor:
+        """Choose the regularisation weight for all views, see `DataConsistency.balance`."""
+        return self._whole.balance(denoised, level, other, other_denoised)
+
 
 class SliceBySlice:
     """Data consistency of slices that were measured each on its own, side by side.
@@ -179,3 +237,13 @@ class SliceBySlice:
         """Do one step of every slice; shape (z, y, x)."""
         pairs = list(zip(self._slices, denoised, strict=True))
         return torch.stack(self._workers.map(lambda pair: pair[0].solve(pair[1], level), pairs))
+
+    def perturbed(self, generator: torch.Generator) -> SliceBySlice:
+        """Slices with a little more noise each, see `medinr.solve.balance`."""
+        return SliceBySlice([part.perturbed(generator) for part in self._slices], self._workers)
+
+    def balance(self, denoised: Tensor, level: float, other: Balanced, other_denoised: Tensor) -> Tensor:
+        """Choose the regularisation weight of every slice, see `DataConsistency.balance`; shape (z, y, x)."""
+        assert isinstance(other, SliceBySlice)
+        pairs = list(zip(self._slices, denoised, other._slices, other_denoised, strict=True))
+        return torch.stack(self._workers.map(lambda pair: pair[0].balance(pair[1], level, *pair[2:]), pairs))

@@ -10,22 +10,31 @@ volume ``(z, y, x)``, or slices that were measured each on its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from medinr.errors import ConfigError
 from medinr.precision import PRECISIONS, has_fast_bfloat16
+from medinr.solve.balance import FOLLOWED, Balanced, balanced_step
 from medinr.solve.data_consistency import Consistency, DataConsistency, SubsetConsistency
 from medinr.solve.problem import Problem
 
 #: What the last iteration ends with.
-FINAL_STEPS = ("data_consistency", "denoiser")
+FINAL_STEPS = ("balanced", "data_consistency", "denoiser")
+
+#: Noise per pixel up to which the last noise level is as the settings say, and from which `Problem.noisy_end` counts.
+QUIET, NOISY = 0.003, 0.01
 
 #: A denoiser evaluation: image, noise level and number of the iteration in, image out.
 Denoise = Callable[[Tensor, float, int], Tensor]
+
+#: What the last iteration ends with: an earlier denoised image and its iteration, last image and all levels in.
+LastStep = Callable[[tuple[int, Tensor], Tensor, list[float]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,9 @@ class PlugAndPlaySettings:
     sigma_end_factor : float
         Noise level of the last iteration, in units of the measurement's noise as it shows per pixel
         (`Problem.pixel_noise`); it falls geometrically in between.
-    final_step : {"data_consistency", "denoiser"}
-        Which of the two steps the last iteration ends with.
+    final_step : {"balanced", "data_consistency", "denoiser"}
+        Which of the two steps the last iteration ends with, or both once more, with the weight of the denoised image
+        that has the least expected error (`medinr.solve.balance`).
     regularisation_weight : float
         Weight ``w`` of the denoised image.
     cg_iterations : int
@@ -92,20 +102,31 @@ class PlugAndPlaySettings:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"Precision {self.precision!r} is not one of {', '.join(PRECISIONS)}.")
 
-    def levels(self, pixel_noise: float) -> list[float]:
-        """Noise level of each iteration."""
-        end = min(self.sigma_end_factor * pixel_noise, self.sigma_start)
+    def levels(self, pixel_noise: float, noisy_end: float = 1.0) -> list[float]:
+        """Noise level of each iteration; ``noisy_end`` is `Problem.noisy_end`."""
+        share = np.interp(math.log(pixel_noise), (math.log(QUIET), math.log(NOISY)), (0.0, 1.0))
+        end = min(self.sigma_end_factor * noisy_end ** float(share) * pixel_noise, self.sigma_start)
         return falling_levels(self.sigma_start, end, self.iterations)
 
     def convolves_in_bfloat16(self, device: torch.device) -> bool:
         """Whether the denoiser's convolutions are bfloat16 on a device."""
         return self.precision == "auto" and has_fast_bfloat16(device)
 
+    def last_step(self, consistency: Balanced, denoise: Denoise) -> LastStep | None:
+        """What the last iteration ends with, where that is not data consistency alone."""
+        if self.final_step == "balanced":
+            return lambda kept, image, levels: balanced_step(consistency, denoise, kept, image, levels)
+        if self.final_step == "denoiser":
+            return lambda kept, image, levels: denoise(image, levels[-1], len(levels) - 1)
+        return None
+
     def consistency(self, problem: Problem, fitted: Tensor | None = None) -> DataConsistency:
         """Data consistency with all of a problem's data, or with those that are ``fitted``."""
         return DataConsistency(problem, self.regularisation_weight, self.cg_iterations, self.precondition_below, fitted)
 
-    def consistency_by_views(self, problem: Problem, fitted: Tensor | None = None) -> Consistency:
+    def consistency_by_views(
+        self, problem: Problem, fitted: Tensor | None = None
+    ) -> DataConsistency | SubsetConsistency:
         """Data consistency with some of the views in each iteration, where there are enough of them."""
         whole = self.consistency(problem, fitted)
         parts = problem.in_subsets(self.views_per_iteration) if self.views_per_iteration else []
@@ -137,7 +158,7 @@ def half_quadratic_splitting(
     levels: list[float],
     *,
     denoised: Tensor,
-    final_step: str = "data_consistency",
+    last_step: LastStep | None = None,
     first: int = 0,
 ) -> Iterator[Tensor]:
     """Alternate between data consistency and a denoiser, and give the image after each iteration.
@@ -151,7 +172,9 @@ def half_quadratic_splitting(
         Noise level of each iteration.
     denoised : Tensor, shape of the image
         What the first data-consistency step starts from, in solver units.
-    final_step : {"data_consistency", "denoiser"}
+    last_step : callable, optional
+        Makes the last image of an earlier denoised one (see `medinr.solve.balance.balanced_step`), what the last data
+        consistency made, and the levels; by default it is what data consistency made.
     first : int
         Iterations that were done before.
 
@@ -160,11 +183,14 @@ def half_quadratic_splitting(
     Tensor, shape of the image
         In solver units.
     """
+    kept = first, denoised
     for iteration in range(first, len(levels)):
         level, last = levels[iteration], iteration + 1 == len(levels)
+        if iteration == len(levels) - FOLLOWED:
+            kept = iteration, denoised
         image = consistency.solve(denoised, level)
-        if last and final_step == "denoiser":
-            image = denoise(image, level, iteration)
+        if last and last_step is not None:
+            image = last_step(kept, image, levels)
         yield image
         if not last:
             denoised = denoise(image, level, iteration)

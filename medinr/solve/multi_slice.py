@@ -17,6 +17,7 @@ from torch import Tensor
 from medinr.errors import ShapeError
 from medinr.operators import Rician
 from medinr.priors.denoiser_prior import DenoiserPrior, ImagePrior
+from medinr.solve.balance import FOLLOWED
 from medinr.solve.data_consistency import SliceBySlice
 from medinr.solve.half_quadratic import PlugAndPlaySettings, half_quadratic_splitting
 from medinr.solve.mmse import mmse_denoise_planes, require_uniform_noise, without_bias
@@ -141,6 +142,10 @@ class MultiSlice:
                 )
             yield MultiSliceState(iteration, images, seconds, rows)
 
+    def can_go_on_from(self, done: MultiSliceState) -> bool:
+        """Whether a run that goes on from there ends with the same bits; the last step needs the ones before it."""
+        return done.checked and (done.iteration == self.planned or done.iteration <= self.planned - FOLLOWED)
+
     def solutions(self, done: MultiSliceState) -> list[Solution]:
         """Give what became of each slice after the last iteration."""
         reason = (
@@ -163,7 +168,7 @@ class MultiSlice:
             pairs = zip(problems, mmse_denoise_planes(measured, level, planes), strict=True)
             yield torch.stack([without_bias(problem, image, self._trained) for problem, image in pairs])
             return
-        levels = settings.levels(level)
+        levels = settings.levels(level, problems[0].noisy_end)
         consistency = SliceBySlice([settings.consistency(problem) for problem in problems], workers)
         if resumed is None:
             first, denoised = 0, consistency.start()
@@ -171,6 +176,7 @@ class MultiSlice:
             first = resumed.iteration
             consistency.at(resumed.images)
             denoised = planes(resumed.images, levels[first - 1], first - 1)
+        last_step = settings.last_step(consistency, planes)
         yield from half_quadratic_splitting(
-            consistency, planes, levels, denoised=denoised, final_step=settings.final_step, first=first
+            consistency, planes, levels, denoised=denoised, last_step=last_step, first=first
         )

@@ -137,14 +137,15 @@ def _images(
         yield mmse_denoise(problem, prior, fitted)
         return
     denoise = _denoiser(problem, prior)
-    levels = settings.levels(problem.pixel_noise())
+    levels = settings.levels(problem.pixel_noise(), problem.noisy_end)
     consistency = settings.consistency_by_views(problem, fitted)
     if start is None:
         denoised = consistency.start()
     else:
         consistency.at(start)
         denoised = denoise(start, levels[0], 0)
-    yield from half_quadratic_splitting(consistency, denoise, levels, denoised=denoised, final_step=settings.final_step)
+    last_step = settings.last_step(consistency, denoise)
+    yield from half_quadratic_splitting(consistency, denoise, levels, denoised=denoised, last_step=last_step)
 
 
 def _denoiser(problem: Problem, prior: ImagePrior) -> Denoise:

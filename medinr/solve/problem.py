@@ -38,6 +38,9 @@ class Problem:
         and projection angles, None for pixels.
     protected : tuple of int
         Groups that are never held out, such as central k-space lines.
+    noisy_end : float
+        Factor on the noise level of the last iteration where the measurement is noisy (`half_quadratic.NOISY`): below 1
+        where the operator is known exactly, as errors of an operator count as noise.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Problem:
     scale: float = 0.0
     group_axis: int | None = None
     protected: tuple[int, ...] = ()
+    noisy_end: float = 1.0
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape) != self.operator.range.shape:

@@ -5,7 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from medinr.acquisition.ways import acquisition_of
+from medinr.config import load_task_config
 from medinr.errors import ConfigError
+from medinr.jobs.simulated import measure_slices
 from medinr.operators import Gaussian, Identity, Rician, Weighting, cartesian_mask, undersampled_fourier
 from medinr.solve.half_quadratic import PlugAndPlaySettings, half_quadratic_splitting
 from medinr.solve.plug_and_play import plug_and_play, plug_and_play_solution
@@ -146,10 +149,26 @@ def test_levels_fall_geometrically_from_first_to_the_noise() -> None:
     assert levels == pytest.approx([0.4, 0.2, 0.1])
 
 
+@pytest.mark.parametrize(("noise", "factor"), [(0.001, 1.4), (0.003, 1.4), (3e-5**0.5, 0.99), (0.01, 0.7), (0.1, 0.7)])
+def test_of_noisy_measurements_with_an_exact_operator_the_last_level_is_lower(noise, factor) -> None:
+    settings = PlugAndPlaySettings(iterations=3, sigma_start=0.4, sigma_end_factor=1.4)
+    assert settings.levels(noise, 0.5)[-1] == pytest.approx(factor * noise, rel=1e-3)
+    assert settings.levels(noise)[-1] == pytest.approx(1.4 * noise)
+
+
+def test_coil_sensitivities_are_not_exact(synthetic) -> None:
+    scan = synthetic.phantom((1, 24, 20), geometry=synthetic.affine((3.0, 3.0, 3.0)))
+    ends = []
+    for coils in (1, 4):
+        config = load_task_config("kspace", [f"simulation.coils={coils}"])
+        ends.append(acquisition_of(measure_slices(scan, config, [0])[0]).problem(0).noisy_end)
+    assert ends == [0.5, 1.0]
+
+
 def test_nonsense_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="iterations"):
         PlugAndPlaySettings(iterations=-1)
-    with pytest.raises(ConfigError, match="'both' is not one of data_consistency, denoiser"):
+    with pytest.raises(ConfigError, match="'both' is not one of balanced, data_consistency, denoiser"):
         PlugAndPlaySettings(final_step="both")
 
 
@@ -207,8 +226,9 @@ def test_one_loop_serves_images_of_any_shape_and_can_go_on(shape, final_step) ->
         return image + 1000 + iteration
 
     levels = [0.4, 0.3, 0.2, 0.1]
+    last_step = None if final_step == "data_consistency" else lambda kept, image, levels: denoise(image, levels[-1], 3)
     images = list(
-        half_quadratic_splitting(Doubling(), denoise, levels, denoised=torch.ones(shape), final_step=final_step)
+        half_quadratic_splitting(Doubling(), denoise, levels, denoised=torch.ones(shape), last_step=last_step)
     )
     values = [2.0, 2 * 1002.0, 2 * (2004.0 + 1001), 2 * (6010.0 + 1002)]
     if final_step == "denoiser":
@@ -219,6 +239,6 @@ def test_one_loop_serves_images_of_any_shape_and_can_go_on(shape, final_step) ->
     assert asked == (evaluations if final_step == "denoiser" else evaluations[:3])
     # From the second iteration on, given what was denoised after it.
     later = half_quadratic_splitting(
-        Doubling(), denoise, levels, denoised=images[1] + 1001, final_step=final_step, first=2
+        Doubling(), denoise, levels, denoised=images[1] + 1001, last_step=last_step, first=2
     )
     assert all(torch.equal(one, other) for one, other in zip(later, images[2:], strict=True))

@@ -79,7 +79,7 @@ def multi_slice_solutions(
                 residual = steps[-1].residual if steps else math.nan
                 step = Step("plug_and_play", done.iteration, slices.planned, share, residual, math.nan, 1.0)
                 progress(position, step)
-        if done.checked and file is not None:
+        if file is not None and slices.can_go_on_from(done):
             save_state(file, done, job.fingerprint)
     assert done is not None
     solutions = slices.solutions(done)
