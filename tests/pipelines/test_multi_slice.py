@@ -154,7 +154,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(reconstruct, monkeypatch, head, 
     assert [found["joint"] for found in facts["slices"]] == [True] * 6
     assert all("6 neighbouring slices jointly" in found["reason"] for found in facts["slices"])
     rows = (out / "convergence.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[:3] for row in rows[:2]] == [["0", "plug_and_play", "10"], ["0", "plug_and_play", "14"]]
+    assert [row.split(",")[:3] for row in rows[:2]] == [["0", "plug_and_play", "10"], ["0", "plug_and_play", "20"]]
 
 
 def test_an_evaluation_measures_the_neighbours_and_judges_the_slice(medinr, synthetic, tmp_path):
