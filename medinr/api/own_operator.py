@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medinr.api.arrays import as_numpy
+from medinr.api.checked import checked
 from medinr.api.settings import Settings, task_settings
 from medinr.config import ReconstructConfig
 from medinr.config.schema import DEFAULT_METHOD
@@ -68,7 +69,7 @@ def reconstruct_with_operator(
     config = task_settings("kspace" if complex_image else "superres", settings, model=model, method=method, seed=seed)
     opened = model if isinstance(model, Model) else load_model(config.model)
     watch = None if progress is None else (lambda step: progress(0, step))
-    return replace(_solve(problem, config, opened, watch), affine=affine)
+    return checked(replace(_solve(problem, config, opened, watch), affine=affine))
 
 
 def _solve(

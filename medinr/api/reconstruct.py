@@ -15,6 +15,7 @@ from medinr.api.arrays import (
     kspace_from_arrays,
     sinogram_from_arrays,
 )
+from medinr.api.checked import checked
 from medinr.api.own_operator import reconstruct_with_operator
 from medinr.api.settings import Settings, task_settings
 from medinr.config import ReconstructConfig
@@ -114,7 +115,8 @@ def reconstruct(
     -------
     Solution
         ``image`` is a tensor, ``array`` the same as NumPy array: complex for k-space, attenuation in 1/mm for
-        sinograms; (y, x), or (slice, y, x) where data have slices.
+        sinograms; (y, x), or (slice, y, x) where data have slices. ``checks`` say whether its residual is that of a
+        right model; where it is not, a warning is given too.
 
     Raises
     ------
@@ -200,7 +202,7 @@ def reconstruct_measurement(
     job = prepare_job(measurement, config, model=model)
     solved = solve_slices(job, range(measurement.slices), lambda _, solution, __: solution, progress)
     found: dict[int, Solution] = dict(solved)
-    solutions = [found[position] for position in range(measurement.slices)]
+    solutions = [checked(found[at], f"slice {number}: ") for at, number in enumerate(measurement.slice_numbers)]
     first = solutions[0]
     if len(solutions) == 1:
         return replace(first, affine=measurement.affine)

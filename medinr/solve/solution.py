@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medinr.solve.checks import Check, residual_check
 from medinr.volume import Affine
 
 
@@ -73,6 +74,11 @@ class Solution:
     steps: tuple[Step, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     affine: Affine | None = None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What the result says of itself: whether its residual is that of a right model."""
+        return (residual_check(self.residual),)
 
     @property
     def array(self) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import medinr as mi
 from medinr.config import load_task_config
 from medinr.io.measurement import read_measurement, write_measurement
 from medinr.io.nifti import read_nifti
@@ -137,3 +138,13 @@ def test_where_no_line_can_be_spared_nothing_is_predicted(synthetic):
     config = replace(config, simulation=replace(config.simulation, acceleration=1.0))
     measurement, _ = measure_slices(scan, config, [0])
     assert held_out_checks(prepare_job(measurement, config), 0) == ()
+
+
+def test_in_python_a_failed_check_is_a_warning():
+    operator = mi.operators.downsampling((24, 20), (1.0, 1.0), 2)
+    data = torch.rand(operator.range.shape, generator=torch.Generator().manual_seed(0))
+    options = {"operator": operator, "method": "tv", "settings": {"total_variation": {"weight": 1e3, "iterations": 50}}}
+    with pytest.warns(UserWarning, match="times the noise of the measurement unexplained, where 2 times are the most"):
+        (failed,) = mi.reconstruct(data, noise=1e-3, **options).checks
+    (passed,) = mi.reconstruct(data, noise=1.0, **options).checks
+    assert [failed.passed, passed.passed] == [False, True]
