@@ -95,9 +95,10 @@ class DataConsistency:
         -------
         Tensor, shape of the image
         """
-        image, target, unexplained, _ = self._near(denoised, level, self._weight)
+        target, left, precision = self._posed(denoised)
+        change, unexplained = self._change(left, precision, level, self._weight)
         self._prediction = target - unexplained
-        return image
+        return denoised + change
 
     def perturbed(self, generator: torch.Generator) -> DataConsistency:
         """The same of data with a little more noise, see `medinr.solve.balance`."""
@@ -130,36 +131,40 @@ class DataConsistency:
         """
         assert isinstance(other, DataConsistency)
         added = other.problem.data - self.problem.data
+        _, left, precision = self._posed(denoised)
+        _, other_left, other_precision = other._posed(other_denoised)
+        count = int((precision > 0).sum()) * (2 if added.is_complex() else 1)
+        energy = float((precision * added.abs().square()).sum())
 
         def risk(weight: float) -> float:
-            _, _, unexplained, precision = self._near(denoised, level, weight)
-            _, _, more, _ = other._near(other_denoised, level, weight)
-            count = int((precision > 0).sum()) * (2 if added.is_complex() else 1)
+            _, unexplained = self._change(left, precision, level, weight)
+            _, more = other._change(other_left, other_precision, level, weight)
             residual = float((precision * unexplained.abs().square()).sum()) / count
             followed = float((precision * (added.conj() * (more - unexplained)).real).sum())
-            freedom = 1 - followed / float((precision * added.abs().square()).sum())
-            return residual + 2 * freedom
+            return residual + 2 * (1 - followed / energy)
 
-        return self._near(denoised, level, SHARE * least_risk(risk))[0]
+        return denoised + self._change(left, precision, level, SHARE * least_risk(risk))[0]
 
-    def _near(self, denoised: Tensor, level: float, weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image near a denoised one; the data of the surrogate, what of them stays unexplained, and their precision."""
+    def _posed(self, denoised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The data of the noise's surrogate, what of them a denoised image leaves unexplained, and their precision."""
         problem = self.problem
         predicted = problem.predict(denoised)
         before = predicted if self._prediction is None else self._prediction
         target, precision = problem.noise.surrogate(before, problem.data)
         precision = precision if self._stands_for == 1 else self._stands_for * precision
         precision = precision if self._fitted is None else precision * self._fitted
-        preconditioner = self._measured_once(precision) if level < self._below else None
-        change, unexplained = cgls(
-            problem,
-            target - predicted,
+        return target, target - predicted, precision
+
+    def _change(self, left: Tensor, precision: Tensor, level: float, weight: float) -> tuple[Tensor, Tensor]:
+        """Change of the denoised image that explains what is left, and what stays unexplained then."""
+        return cgls(
+            self.problem,
+            left,
             self._cg_iterations,
             weight=precision,
             regularisation=weight / level**2,
-            preconditioner=preconditioner,
+            preconditioner=self._measured_once(precision) if level < self._below else None,
         )
-        return denoised + change, target, unexplained, precision
 
     def _measured_once(self, weight: Tensor) -> Preconditioner:
         if self._preconditioner is None:

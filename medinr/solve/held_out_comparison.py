@@ -30,13 +30,10 @@ class Prediction:
         In network units.
     residual : float
         Whitened root-mean-square residual of what was held out.
-    held : Tensor of bool, shape of the data
-        What that was.
     """
 
     image: Tensor
     residual: float
-    held: Tensor
 
 
 def held_out_part(problem: Problem, seed: int) -> Tensor:
@@ -66,7 +63,7 @@ def predict_held_out(
     held = held_out_part(problem, seed)
     image = plug_and_play(problem, prior, settings, fitted=~held, observer=observer)
     # The other way round: here the part that was held out is judged.
-    return Prediction(image, Split(problem, ~held).objective(image)[1], held)
+    return Prediction(image, Split(problem, ~held).objective(image)[1])
 
 
 def gain_db(without: Sequence[Prediction], given: Sequence[Prediction]) -> float:

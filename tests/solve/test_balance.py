@@ -101,7 +101,7 @@ def test_of_several_coils_the_weight_is_near_the_best_one():
     def error(image):
         return float((operator(image) - clean).abs().square().mean())
 
-    least = min(error(step._near(denoised, level, 10.0**k)[0]) for k in range(-3, 4))
+    least = min(error(DataConsistency(problem, 10.0**k, 30).solve(denoised, level)) for k in range(-3, 4))
     assert error(balanced) < 1.05 * least
 
 
