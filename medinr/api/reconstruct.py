@@ -135,10 +135,11 @@ def reconstruct(
     >>> solution.array.shape, solution.array.dtype, solution.reason
     ((48, 48), dtype('complex64'), 'all 4 iterations of plug-and-play were done')
 
-    A sinogram:
+    A sinogram, here of a disc with a radius of 10 mm:
 
-    >>> angles = np.arange(12) * np.pi / 12
-    >>> sinogram = np.ones((12, 32)) + 1e-3 * np.random.default_rng(0).standard_normal((12, 32))
+    >>> angles, detector = np.arange(12) * np.pi / 12, np.arange(32) - 15.5
+    >>> sinogram = np.tile(2 * np.sqrt(np.maximum(100 - detector**2, 0)), (12, 1))
+    >>> sinogram = sinogram + 0.2 * np.random.default_rng(0).standard_normal((12, 32))
     >>> image = mi.reconstruct(sinogram, angles=angles, settings={"plug_and_play": {"iterations": 2}}).array
 
     An operator of your own:
