@@ -12,6 +12,7 @@ from medinr.io.manifest import read_manifest
 from medinr.jobs.pretrain.acquired import extended_card, kept_model, train_for_scans
 from medinr.jobs.pretrain.card import make_card
 from medinr.jobs.pretrain.denoisers import train_denoisers
+from medinr.jobs.pretrain.general import general_images
 from medinr.jobs.pretrain.trunk import train_trunk, trunk_slices
 from medinr.jobs.record import new_result
 from medinr.models.card import ModelCard
@@ -63,19 +64,24 @@ def pretrain(
     listed = find_manifest(config.manifest, near)
     manifest = read_manifest(listed)
     kept = kept_model(config)
+    general, others = general_images(manifest, config)
     if kept is None:
         slices = trunk_slices(manifest, config)
         trunk, results = train_trunk(slices, config, unfinished["trunk"], progress)
-        prior, scanned, more = train_denoisers(manifest, config, unfinished, prior_progress, follow_up_progress)
+        prior, scanned, more = train_denoisers(
+            manifest, config, general, unfinished, prior_progress, follow_up_progress
+        )
     else:
         trunk, prior = kept.trunk, kept.prior
-    denoiser, scans, found = train_for_scans(manifest, config, prior, unfinished["scan_denoiser"], prior_progress)
+    denoiser, scans, found = train_for_scans(
+        manifest, config, prior, general, unfinished["scan_denoiser"], prior_progress
+    )
     prior = prior if prior is None else replace(prior, scan_denoiser=denoiser)
     if kept is None:
         card = make_card(
             config,
             slices.labels,
-            [slices, scanned, scans],
+            [slices, scanned, scans, *others],
             results | more | found,
             manifest=listed,
             with_denoiser=prior is not None,

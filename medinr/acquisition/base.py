@@ -109,6 +109,11 @@ class Acquisition(ABC):
         return kinds[kind](float(self.facts["sigma"]))
 
     @property
+    def noise_warning(self) -> str:
+        """That the noise was not what was told, in words; empty where it was."""
+        return ""
+
+    @property
     def noisy_end(self) -> float:
         """Factor on the last noise level of noisy measurements, see `medinr.solve.problem.Problem`."""
         return 1.0

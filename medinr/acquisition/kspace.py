@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor
 from medinr.acquisition.base import Acquisition
 from medinr.errors import ConfigError
 from medinr.measurement import Measurement
+from medinr.noise.outer_kspace import believed_sigma
 from medinr.operators import (
     Coils,
+    Gaussian,
     LinearOperator,
     LineMask,
+    NoiseModel,
     NonUniformFourier,
     birdcage_maps,
     cartesian_mask,
@@ -77,6 +81,25 @@ class KspaceAcquisition(Acquisition):
         super().__init__(measurement)
         # Lines and readouts; of points of a grid, the points of all coils.
         self.group_axis = -1 if "mask" in measurement.arrays else -2
+
+    @cached_property
+    def noise(self) -> NoiseModel:
+        """As told, or as the outermost samples of the readouts say where that must be wrong."""
+        told = super().noise
+        if not isinstance(told, Gaussian) or "mask" not in self.facts:
+            return told
+        return Gaussian(believed_sigma(float(told.sigma), self.measurement.data))
+
+    @property
+    def noise_warning(self) -> str:
+        """That the noise was not what was told."""
+        told, found = super().noise, self.noise
+        if told == found or not (isinstance(told, Gaussian) and isinstance(found, Gaussian)):
+            return ""
+        return (
+            f"the noise is said to have a standard deviation of {float(told.sigma):.3g}, and the outermost samples of "
+            f"k-space have {float(found.sigma):.3g}, which was used"
+        )
 
     def lines(self, position: int = 0) -> LineMask:
         """Sampled lines of a slice of Cartesian k-space."""

@@ -78,7 +78,11 @@ def _how(parser: argparse.ArgumentParser, out: str) -> None:
         "registered, and used where it agrees with the measurement; repeatable, the same contrast first",
     )
     add_out(parser, out)
-    parser.add_argument("--model", help="shipped model, .safetensors file, or 'random'; default: the task's")
+    parser.add_argument(
+        "--model",
+        help="shipped model, .safetensors file, 'random', or 'auto': the general one for an unusual scan; default: the "
+        "task's",
+    )
     parser.add_argument(
         "--method",
         help="plug-and-play (default), inr (a coordinate network), strainer (its published recipe), tv, or another of "

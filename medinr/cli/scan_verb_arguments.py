@@ -89,7 +89,11 @@ def _common(parser: argparse.ArgumentParser, out: str, methods: str) -> None:
         help="how much of the full effect (default: 1; 0.25 where the noise could not be found reliably)",
     )
     parser.add_argument("--mask", type=Path, metavar="FILE", help="what is treated; elsewhere values stay as they are")
-    parser.add_argument("--model", help="shipped model or .safetensors file (default: the one for the modality)")
+    parser.add_argument(
+        "--model",
+        help="shipped model, .safetensors file, or 'auto': the general one for an unusual scan; default: that of the "
+        "modality",
+    )
     parser.add_argument("--method", default="plug-and-play", help=methods)
     add_slices(parser)
     add_choice(parser)

@@ -40,6 +40,9 @@ class PretrainConfig:
     prior_slices_per_scan : int
     scan_denoiser : ScanDenoiserTraining
         Of the denoiser for scans as they were acquired, trained on the whole scans.
+    general : float
+        Share of the denoisers' patches that are none of these scans as they are: photographs that ship with
+        scikit-image, slices of this and of other modalities with contrasts drawn at random, synthetic shapes.
     keep : str
         A model, by name or file, whose trunk and denoisers are kept: only the denoiser for acquired scans is trained
         then. Empty: everything is trained.
@@ -58,6 +61,7 @@ class PretrainConfig:
     prior: PriorSettings = field(default_factory=PriorSettings)
     prior_slices_per_scan: int = 4
     scan_denoiser: ScanDenoiserTraining = field(default_factory=ScanDenoiserTraining)
+    general: float = 0.0
     keep: str = ""
 
     def __post_init__(self) -> None:
@@ -68,6 +72,8 @@ class PretrainConfig:
             )
         if self.keep and self.scan_denoiser.steps == 0:
             raise ConfigError("keep names a model to add a scan denoiser to; set scan_denoiser.steps above 0.")
+        if not 0 <= self.general < 1:
+            raise ConfigError(f"general is {self.general}; it is a share of patches from 0 to below 1.")
         if self.modality != "MR" and self.prior.auxiliary_steps > 0:
             raise ConfigError(
                 f"prior.auxiliary_steps is for MR, which has auxiliary scans; modality is {self.modality}. Set it to 0."

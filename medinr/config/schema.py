@@ -93,7 +93,8 @@ class ReconstructConfig:
     task : str
         Way of measuring (`medinr.acquisition`).
     model : str
-        Name of a shipped model or a .safetensors file; ``"random"`` is a network of random weights and no denoiser.
+        Name of a shipped model or a .safetensors file; ``"auto"`` is the one that suits what was measured, ``"random"``
+        a network of random weights and no denoiser.
     method : str
         Of `medinr.jobs.methods.registry.METHODS`, in small or capital letters.
     seed : int

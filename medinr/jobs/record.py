@@ -43,7 +43,7 @@ class SliceRecord:
     """One slice's images in export units, by method with their wall seconds, and how its fit went.
 
     ``joint``: whether it was solved together with other slices. ``checks``: of itself. ``agreement``: how far auxiliary
-    scans agree with it.
+    scans agree with it. ``expected_residual``: of an image of so many degrees of freedom, where these are known.
     """
 
     images: Mapping[str, NDArray[np.float32]]
@@ -55,6 +55,7 @@ class SliceRecord:
     joint: bool = False
     checks: tuple[Check, ...] = ()
     agreement: float | None = None
+    expected_residual: float | None = None
 
     @classmethod
     def of(
@@ -67,7 +68,15 @@ class SliceRecord:
     ) -> SliceRecord:
         """Keep a solution with its exported images."""
         return cls(
-            images, times, solution.reason, solution.stopped_at, solution.residual, solution.steps, joint, checks
+            images,
+            times,
+            solution.reason,
+            solution.stopped_at,
+            solution.residual,
+            solution.steps,
+            joint,
+            checks,
+            expected_residual=solution.expected_residual,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -77,6 +86,7 @@ class SliceRecord:
             "reason": self.reason,
             "seconds": {name: round(value, 3) for name, value in self.times.items()},
             "whitened_residual": round(self.residual, 4),
+            "expected_residual": None if self.expected_residual is None else round(self.expected_residual, 4),
             "joint": self.joint,
             "auxiliary_scan_agreement": self.agreement,
         }
@@ -87,6 +97,7 @@ def save_record(path: Path, record: SliceRecord, fingerprint: str) -> None:
     facts = record.summary() | {
         "seconds": dict(record.times),
         "whitened_residual": record.residual,
+        "expected_residual": record.expected_residual,
         "steps": [asdict(step) for step in record.steps],
         "checks": [asdict(check) for check in record.checks],
     }
@@ -119,6 +130,7 @@ def load_record(path: Path, fingerprint: str) -> SliceRecord | None:
         facts["joint"],
         tuple(Check(**check) for check in facts["checks"]),
         facts["auxiliary_scan_agreement"],
+        facts["expected_residual"],
     )
 
 

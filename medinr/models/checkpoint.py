@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -56,8 +58,14 @@ def save_model(path: Path, model: Model) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     partial = _card_path(path).with_suffix(".partial")
     card = {"format": FORMAT, "weights_sha256": digest, **asdict(model.card)}
-    partial.write_text(json.dumps(card, indent=2) + "\n")
+    partial.write_text(card_text(card))
     partial.replace(_card_path(path))
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """A card as JSON that can be read: rows of numbers stay on one line."""
+    text = json.dumps(card, indent=2)
+    return re.sub(r"\[\n[-+.,\de\s]*\]", lambda row: " ".join(row[0].split()), text) + "\n"
 
 
 def shipped_models() -> dict[str, Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from medinr.models.card import ModelCard
 from medinr.priors.denoiser_prior import DenoiserPrior
+from medinr.uncertainty.likeness import Family
 
 if TYPE_CHECKING:
     from medinr.network.trunk import Trunk
@@ -59,6 +60,11 @@ class Model:
     def trunk(self) -> Trunk:
         """The network's pretrained trunk."""
         return self.make_trunk()
+
+    @cached_property
+    def family(self) -> Family | None:
+        """What is usual among the training scans; None where the card does not say."""
+        return None if self.card is None else Family.from_facts(self.card.results.get("likeness"))
 
     def __repr__(self) -> str:
         if self.card is None:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from medinr.errors import ConfigError, ShapeError
 from medinr.priors.denoiser import LocalDenoiser, with_auxiliary_channels
+from medinr.priors.drawing import draw_number, with_random_orientation
 from medinr.priors.guided_filter import AUXILIARY_CHANNELS, RADIUS, AuxiliaryChannels, Region, regression_with_slopes
-from medinr.priors.training import draw_number, draw_region, with_random_contrast, with_random_orientation
+from medinr.priors.training import draw_region, with_random_contrast
 from medinr.priors.training_loop import Patches, TrainingRun, train
 from medinr.priors.training_settings import PriorSettings
 from medinr.workers import Workers

@@ -13,9 +13,11 @@ from medinr.errors import ConfigError, ShapeError
 from medinr.optimise import OptimiserSettings
 from medinr.priors.dead_leaves import dead_leaves
 from medinr.priors.denoiser import LocalDenoiser
+from medinr.priors.drawing import draw_number, with_random_orientation
+from medinr.priors.general_patches import NO_IMAGES, GeneralImages
 from medinr.priors.scan_denoiser import SLICES, ScanDenoiser, ScanDenoiserSettings
 from medinr.priors.scan_noise_family import draw_noise
-from medinr.priors.training import AIR, AIR_KEPT, draw_number, with_random_contrast, with_random_orientation
+from medinr.priors.training import AIR, AIR_KEPT, with_random_contrast
 from medinr.priors.training_loop import SHARES, TrainingRun, train
 
 #: Patches whose neighbouring slices are the slice itself: single images.
@@ -113,6 +115,7 @@ def train_scan_denoiser(
     modality: str,
     settings: ScanDenoiserTraining,
     run: TrainingRun | None = None,
+    general: GeneralImages = NO_IMAGES,
 ) -> ScanDenoiser:
     """Train a denoiser on patches of three neighbouring slices with the noise of acquired scans.
 
@@ -129,6 +132,8 @@ def train_scan_denoiser(
         Whose noise is drawn (`medinr.priors.scan_noise_family`).
     settings : ScanDenoiserTraining
     run : TrainingRun, optional
+    general : GeneralImages, optional
+        What some of the patches are of instead, without neighbouring slices.
 
     Returns
     -------
@@ -150,7 +155,7 @@ def train_scan_denoiser(
     denoiser = ScanDenoiser.starting_from(start, settings.architecture, generator)
 
     def draw(generator: torch.Generator) -> ScanPatches:
-        drawn = [_draw_clean(pools, modality, settings, generator) for _ in range(settings.batch)]
+        drawn = [_draw_clean(pools, general, modality, settings, generator) for _ in range(settings.batch)]
         clean = torch.stack(drawn)
         if modality == "MR":
             flat = with_random_contrast(clean.flatten(1, 2), settings.contrast, generator)
@@ -168,10 +173,16 @@ def train_scan_denoiser(
 
 
 def _draw_clean(
-    pools: Sequence[Tensor], modality: str, settings: ScanDenoiserTraining, generator: torch.Generator
+    pools: Sequence[Tensor],
+    general: GeneralImages,
+    modality: str,
+    settings: ScanDenoiserTraining,
+    generator: torch.Generator,
 ) -> Tensor:
     """Draw neighbouring slices, shape (SLICES, patch, patch)."""
     size = settings.patch
+    if general.chosen(generator):
+        return general.draw(size, generator).expand(SLICES, size, size)
     if float(torch.rand(1, generator=generator)) < settings.synthetic:
         return dead_leaves(size, SLICES, generator)
     while True:

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from medinr.errors import ShapeError
 from medinr.priors.denoiser import LocalDenoiser
+from medinr.priors.drawing import draw_number, with_random_orientation
+from medinr.priors.general_patches import NO_IMAGES, GeneralImages
 from medinr.priors.guided_filter import Region
 from medinr.priors.training_loop import Patches, TrainingRun, train
 from medinr.priors.training_settings import PriorSettings
@@ -20,10 +22,15 @@ from medinr.priors.training_settings import PriorSettings
 AIR, AIR_KEPT = 0.05, 0.2
 
 
-def _patches(pools: Sequence[Sequence[Tensor]], settings: PriorSettings, generator: torch.Generator) -> Tensor:
+def _patches(
+    pools: Sequence[Sequence[Tensor]], general: GeneralImages, settings: PriorSettings, generator: torch.Generator
+) -> Tensor:
     """Draw patches ``(batch, patch, patch)``, rotated and flipped at random."""
     chosen: list[Tensor] = []
     while len(chosen) < settings.batch:
+        if general.chosen(generator):
+            chosen.append(general.draw(settings.patch, generator))
+            continue
         pool = pools[draw_number(len(pools), generator)]
         image = pool[draw_number(len(pool), generator)]
         region = draw_region(image, settings.patch, generator)
@@ -39,18 +46,12 @@ def draw_region(image: Tensor, size: int, generator: torch.Generator) -> Region 
     return None if dark and float(torch.rand(1, generator=generator)) > AIR_KEPT else region
 
 
-def with_random_orientation(maps: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate by quarter turns and flip square maps ``(..., y, x)`` at random."""
-    maps = torch.rot90(maps, draw_number(4, generator), (-2, -1))
-    return maps.flip(-2) if draw_number(2, generator) else maps
-
-
-def draw_number(count: int, generator: torch.Generator) -> int:
-    """Draw one of 0 to ``count - 1``."""
-    return int(torch.randint(count, (1,), generator=generator))
-
-
-def train_prior(images: Sequence[Tensor], settings: PriorSettings, run: TrainingRun | None = None) -> LocalDenoiser:
+def train_prior(
+    images: Sequence[Tensor],
+    settings: PriorSettings,
+    run: TrainingRun | None = None,
+    general: GeneralImages = NO_IMAGES,
+) -> LocalDenoiser:
     """Train a denoiser on patches of slices on their own grids.
 
     Minimises ``mean |D(x + s n, s) - x|^2 / s`` over patches ``x``, noise ``n`` and levels ``s``. This lies between
@@ -62,6 +63,8 @@ def train_prior(images: Sequence[Tensor], settings: PriorSettings, run: Training
         Scaled intensities, about 0 to 1.
     settings : PriorSettings
     run : TrainingRun, optional
+    general : GeneralImages, optional
+        What some of the patches are of instead.
 
     Returns
     -------
@@ -73,11 +76,15 @@ def train_prior(images: Sequence[Tensor], settings: PriorSettings, run: Training
         When no slice is as large as a patch.
     """
     denoiser = LocalDenoiser(settings.architecture, torch.Generator().manual_seed(settings.seed))
-    return train(denoiser, settings.steps, _noisy_patches(images, settings, _gaussian), settings, run)
+    return train(denoiser, settings.steps, _noisy_patches(images, general, settings, _gaussian), settings, run)
 
 
 def train_on_magnitudes(
-    denoiser: LocalDenoiser, images: Sequence[Tensor], settings: PriorSettings, run: TrainingRun | None = None
+    denoiser: LocalDenoiser,
+    images: Sequence[Tensor],
+    settings: PriorSettings,
+    run: TrainingRun | None = None,
+    general: GeneralImages = NO_IMAGES,
 ) -> LocalDenoiser:
     """Train a copy of a denoiser on Rician noise, ``D(|x + s n|, s) ~ x`` with complex ``n``.
 
@@ -87,7 +94,7 @@ def train_on_magnitudes(
     ----------
     denoiser : LocalDenoiser
         It is not changed.
-    images, settings, run
+    images, settings, run, general
         See `train_prior`.
 
     Returns
@@ -99,7 +106,7 @@ def train_on_magnitudes(
     ShapeError
         When no slice is as large as a patch.
     """
-    draw = _noisy_patches(images, settings, _rician)
+    draw = _noisy_patches(images, general, settings, _rician)
     return train(deepcopy(denoiser), settings.magnitude_steps, draw, settings, run)
 
 
@@ -121,14 +128,17 @@ def _rician(clean: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _noisy_patches(
-    images: Sequence[Tensor], settings: PriorSettings, add_noise: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    images: Sequence[Tensor],
+    general: GeneralImages,
+    settings: PriorSettings,
+    add_noise: Callable[[Tensor, Tensor, torch.Generator], Tensor],
 ) -> Callable[[torch.Generator], Patches]:
     """Return what draws patches of slices, each with a noise level of its own."""
     pools = _pools(images, settings)
     spread = math.log(settings.highest / settings.lowest)
 
     def draw(generator: torch.Generator) -> Patches:
-        clean = with_random_contrast(_patches(pools, settings, generator), settings.contrast, generator)
+        clean = with_random_contrast(_patches(pools, general, settings, generator), settings.contrast, generator)
         level = settings.lowest * torch.exp(spread * torch.rand(len(clean), generator=generator))
         return Patches(clean, add_noise(clean, level.reshape(-1, 1, 1), generator), level)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from medinr.jobs.evaluate.results import REGRET
+from medinr.jobs.evaluate.results import EXPECTED_RESIDUAL, REGRET, RESIDUAL
 from medinr.jobs.evaluate.sentences import comparison_words, corrected_slices
 from medinr.jobs.evaluate.statistics import Difference, Summary, compare, patient_means, summarise, values_of
 from medinr.metrics.image_quality import CORRECTED, METRICS
@@ -31,6 +31,8 @@ SHOWN = (
     (CORRECTED, "body", "PSNR corrected, body", 2),
     ("ssim", "body", "SSIM body", 3),
     (REGRET, "slice", "regret, dB", 2),
+    (RESIDUAL, "slice", "residual over noise", 2),
+    (EXPECTED_RESIDUAL, "slice", "residual by degrees of freedom", 2),
     ("seconds", "", "time, s", 2),
     ("peak_memory_mb", "", "memory, MiB", 0),
 )

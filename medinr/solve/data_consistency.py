@@ -52,6 +52,11 @@ class DataConsistency:
         Measurements to use; all by default.
     stands_for : float
         Measurements that each of these stands for, where the problem is a part of another.
+
+    Attributes
+    ----------
+    freedom : float or None
+        Degrees of freedom of the image per measurement, once `balance` has found them.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class DataConsistency:
         stands_for: float = 1.0,
     ) -> None:
         self.problem = problem
+        self.freedom: float | None = None
         self._weight, self._cg_iterations, self._fitted = regularisation_weight, cg_iterations, fitted
         self._below, self._stands_for = precondition_below, stands_for
         self._preconditioner: Preconditioner | None = None
@@ -136,14 +142,18 @@ class DataConsistency:
         count = int((precision > 0).sum()) * (2 if added.is_complex() else 1)
         energy = float((precision * added.abs().square()).sum())
 
-        def risk(weight: float) -> float:
-            _, unexplained = self._change(left, precision, level, weight)
+        def balanced(weight: float) -> tuple[Tensor, Tensor, float]:
+            change, unexplained = self._change(left, precision, level, weight)
             _, more = other._change(other_left, other_precision, level, weight)
-            residual = float((precision * unexplained.abs().square()).sum()) / count
-            followed = float((precision * (added.conj() * (more - unexplained)).real).sum())
-            return residual + 2 * (1 - followed / energy)
+            left_over = float((precision * (added.conj() * (more - unexplained)).real).sum())
+            return change, unexplained, 1 - left_over / energy
 
-        return denoised + self._change(left, precision, level, SHARE * least_risk(risk))[0]
+        def risk(weight: float) -> float:
+            _, unexplained, freedom = balanced(weight)
+            return float((precision * unexplained.abs().square()).sum()) / count + 2 * freedom
+
+        change, _, self.freedom = balanced(SHARE * least_risk(risk))
+        return denoised + change
 
     def _posed(self, denoised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The data of the noise's surrogate, what of them a denoised image leaves unexplained, and their precision."""
@@ -190,6 +200,11 @@ class SubsetConsistency:
         self._whole, self._parts, self._partial = whole, parts, partial
         self._done, self._previous = 0, whole
 
+    @property
+    def freedom(self) -> float | None:
+        """Degrees of freedom, see `DataConsistency`."""
+        return self._whole.freedom
+
     def start(self) -> Tensor:
         """Image of zeros."""
         return self._whole.start()
@@ -228,6 +243,11 @@ class SliceBySlice:
 
     def __init__(self, slices: Sequence[DataConsistency], workers: Workers) -> None:
         self._slices, self._workers = slices, workers
+
+    @property
+    def freedom(self) -> list[float | None]:
+        """Degrees of freedom of each slice, see `DataConsistency`."""
+        return [part.freedom for part in self._slices]
 
     def start(self) -> Tensor:
         """Volume ``(z, y, x)`` of zeros."""

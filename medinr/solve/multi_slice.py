@@ -117,6 +117,7 @@ class MultiSlice:
         self._settings, self._across, self._priors = settings, across, priors
         self._splits = [Split.nothing_held(problem) for problem in self._problems]
         self.planned = max(1, settings.iterations)
+        self._freedom: list[float | None] = [None] * len(problems)
 
     @torch.no_grad()
     def iterations(self, resumed: MultiSliceState | None = None) -> Iterator[MultiSliceState]:
@@ -144,7 +145,7 @@ class MultiSlice:
 
     def can_go_on_from(self, done: MultiSliceState) -> bool:
         """Whether a run that goes on from there ends with the same bits; the last step needs the ones before it."""
-        return done.checked and (done.iteration == self.planned or done.iteration <= self.planned - FOLLOWED)
+        return done.checked and done.iteration <= self.planned - FOLLOWED
 
     def solutions(self, done: MultiSliceState) -> list[Solution]:
         """Give what became of each slice after the last iteration."""
@@ -154,8 +155,17 @@ class MultiSlice:
         )
         settings = asdict(self._settings)
         return [
-            Solution(image * self.scale, reason, done.iteration, steps[-1].seconds, steps[-1].residual, steps, settings)
-            for image, steps in zip(done.images, done.rows, strict=True)
+            Solution(
+                image * self.scale,
+                reason,
+                done.iteration,
+                steps[-1].seconds,
+                steps[-1].residual,
+                steps,
+                settings,
+                freedom,
+            )
+            for image, steps, freedom in zip(done.images, done.rows, self._freedom, strict=True)
         ]
 
     def _images(self, resumed: MultiSliceState | None) -> Iterator[Tensor]:
@@ -177,6 +187,8 @@ class MultiSlice:
             consistency.at(resumed.images)
             denoised = planes(resumed.images, levels[first - 1], first - 1)
         last_step = settings.last_step(consistency, planes)
-        yield from half_quadratic_splitting(
+        for images in half_quadratic_splitting(
             consistency, planes, levels, denoised=denoised, last_step=last_step, first=first
-        )
+        ):
+            self._freedom = consistency.freedom
+            yield images

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
@@ -57,13 +57,10 @@ def plug_and_play(
     ConfigError
         When the problem is of a volume and the prior of single slices.
     """
-    images = _images(problem, prior, settings, fitted, start)
-    for iteration, image in enumerate(images):
-        if observer is not None:
-            observer(iteration, image)
-    return image
+    return _run(problem, prior, settings, fitted, start, observer)[0]
 
 
+@torch.no_grad()
 def plug_and_play_solution(
     problem: Problem,
     prior: ImagePrior,
@@ -108,7 +105,7 @@ def plug_and_play_solution(
             observer(row.step, seconds, image * problem.scale)
         outside += time.perf_counter() - before
 
-    image = plug_and_play(problem, prior, settings, observer=note)
+    image, freedom = _run(problem, prior, settings, observer=note)
     return Solution(
         image * problem.scale,
         reason=f"all {planned} iterations of plug-and-play were done" if settings.iterations else MMSE_REASON,
@@ -117,6 +114,7 @@ def plug_and_play_solution(
         residual=everything.residual(image),
         steps=tuple(rows),
         settings=asdict(settings),
+        freedom=freedom,
     )
 
 
@@ -124,18 +122,22 @@ def plug_and_play_solution(
 MMSE_REASON = "the image was denoised once, at its own noise level"
 
 
-def _images(
+def _run(
     problem: Problem,
     prior: ImagePrior,
     settings: PlugAndPlaySettings,
-    fitted: Tensor | None,
-    start: Tensor | None,
-) -> Iterator[Tensor]:
+    fitted: Tensor | None = None,
+    start: Tensor | None = None,
+    observer: Callable[[int, Tensor], None] | None = None,
+) -> tuple[Tensor, float | None]:
+    """Do all iterations; gives the image, and its degrees of freedom per measurement where the last step found them."""
     if settings.convolves_in_bfloat16(problem.data.device):
         prior = prior.in_precision(torch.bfloat16)
     if settings.iterations == 0:
-        yield mmse_denoise(problem, prior, fitted)
-        return
+        image = mmse_denoise(problem, prior, fitted)
+        if observer is not None:
+            observer(0, image)
+        return image, None
     denoise = _denoiser(problem, prior)
     levels = settings.levels(problem.pixel_noise(), problem.noisy_end)
     consistency = settings.consistency_by_views(problem, fitted)
@@ -145,7 +147,11 @@ def _images(
         consistency.at(start)
         denoised = denoise(start, levels[0], 0)
     last_step = settings.last_step(consistency, denoise)
-    yield from half_quadratic_splitting(consistency, denoise, levels, denoised=denoised, last_step=last_step)
+    images = half_quadratic_splitting(consistency, denoise, levels, denoised=denoised, last_step=last_step)
+    for iteration, image in enumerate(images):
+        if observer is not None:
+            observer(iteration, image)
+    return image, consistency.freedom
 
 
 def _denoiser(problem: Problem, prior: ImagePrior) -> Denoise:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,8 @@ class Solution:
         Whitened root-mean-square residual over all measurements; about 1 when image and noise model are right.
     steps : tuple of Step
     settings : dict
+    freedom : float or None
+        Degrees of freedom of the image per measurement, where they were found (`medinr.solve.balance`).
     affine : ndarray, shape (4, 4), optional
         Index (x, y, z) to RAS mm, where it is known.
     """
@@ -73,7 +76,13 @@ class Solution:
     residual: float
     steps: tuple[Step, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    freedom: float | None = None
     affine: Affine | None = None
+
+    @property
+    def expected_residual(self) -> float | None:
+        """Residual that an image of so many degrees of freedom leaves where the model is right."""
+        return None if self.freedom is None else math.sqrt(max(0.0, 1.0 - self.freedom))
 
     @property
     def checks(self) -> tuple[Check, ...]:

@@ -254,3 +254,14 @@ def test_a_way_of_measuring_may_build_on_another_and_replaces_none(scans):
     plain, doubled = (_measured(scans, task, settings) for task in ("kspace", "doubled"))
     torch.testing.assert_close(doubled.measurement.data, 2 * plain.measurement.data)
     del Doubled, Unfinished, Second
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 1 / 1.5])
+def test_noise_of_kspace_that_was_told_wrong_is_found_and_said(synthetic, factor):
+    scan = synthetic.phantom((2, 96, 96), "MR")
+    measurement = simulate("kspace", scan, KspaceSimulation(snr_db=10.0))
+    right = measurement.parameters["sigma"]
+    told = replace(measurement, parameters=measurement.parameters | {"sigma": factor * right})
+    found = acquisition_of(told)
+    assert found.noise.sigma == pytest.approx(right, rel=0.1)
+    assert ("outermost samples" in found.noise_warning) == (factor != 1.0)

@@ -7,14 +7,15 @@ import time
 
 import pytest
 import torch
-from medinr.pipelines.pretrain import pretrain
 
 from medinr.config import load_config
 from medinr.config.pretrain import PretrainConfig
+from medinr.data.photographs import LICENCE
 from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, write_manifest
 from medinr.io.nifti import write_nifti
 from medinr.models.checkpoint import load_model, read_card
+from medinr.pipelines.pretrain import pretrain
 from medinr.tensors import read_tensors
 
 CONFIG = """\
@@ -248,3 +249,20 @@ def test_a_scan_that_was_changed_is_not_trained_on(medinr, synthetic, config, tm
     found = medinr("pretrain", config, "--out", tmp_path / "out", *SHORT)
     assert found.code == 2
     assert "SHA-256" in found.err
+
+
+def test_a_model_for_more_than_one_kind_of_image_trains_on_others_too(medinr, config, tmp_path):
+    models = []
+    for general in (0.0, 0.7):
+        out = tmp_path / f"out{general}"
+        assert medinr("pretrain", config, "--out", out, *SHORT, "--set", f"general={general}", "--debug").code == 0
+        models.append(load_model(out / "mine.safetensors"))
+    assert models[1].card.settings["general"] == 0.7
+    assert models[1].card.licences == ("CC0", LICENCE)
+    assert models[1].family is None
+    for part in ("denoiser", "scan_denoiser"):
+        one, other = (next(getattr(model.prior, part).parameters()) for model in models)
+        assert not torch.equal(one, other)
+    refused = medinr("pretrain", config, "--out", tmp_path / "out", "--set", "general=1.5")
+    assert refused.code == 2
+    assert "general is 1.5" in refused.err

@@ -92,6 +92,7 @@ def test_every_task_leaves_its_files_and_says_what_it_did(reconstruct, scans, tm
         assert set(facts["seconds"]) == {"input", "TV", "medinr", "checks"}
         assert ("steps" if method == "inr" else "iterations of plug-and-play") in facts["reason"]
         assert facts["whitened_residual"] > 0
+        assert facts["expected_residual"] is None or 0 <= facts["expected_residual"] <= 1
         assert facts["reason"] in found.out
     assert "slice 1" in found.out
 

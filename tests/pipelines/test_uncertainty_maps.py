@@ -11,6 +11,8 @@ from medinr.io.nifti import read_nifti
 from medinr.jobs.reconstruct.uncertainty_maps import MAPS
 from medinr.models.checkpoint import load_model, save_model
 from medinr.models.model import Model
+from medinr.uncertainty.image_statistics import NAMES
+from medinr.uncertainty.likeness import Family
 
 SWIFT = pytest.mark.usefixtures("without_figures")
 MAPPED = ("--uncertainty", "--set", "uncertainty.iterations=2")
@@ -111,11 +113,13 @@ def test_uncertainty_of_a_method_that_does_without_plug_and_play_is_refused(medi
 
 
 @SWIFT
-@pytest.mark.parametrize(("known", "words"), [((0.0, 1e-3), "unlike the scans"), ((1e-3, 1e3), "")])
-def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tmp_path, known, words):
+@pytest.mark.parametrize(("limit", "words"), [(1e-3, "unlike the scans"), (1e6, "")])
+def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tmp_path, limit, words):
     tiny = load_model(models["MR"])
     path = tmp_path / "known.safetensors"
-    card = replace(tiny.card, results={"out_of_distribution_score": list(known)})
+    count = len(NAMES)
+    family = Family(np.zeros(count), np.ones(count), np.eye(count), limit)
+    card = replace(tiny.card, results={"likeness": family.facts()})
     save_model(path, Model.of(tiny.trunk, tiny.prior, card))
     quick = ("--set", "plug_and_play.iterations=2", "--set", "total_variation.weight=0")
     out = tmp_path / "out"
@@ -135,9 +139,9 @@ def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tm
     assert found.code == 0
     result = _result(out)
     (judged,) = (check for check in result["slices"][0]["checks"] if check["name"] == "likeness")
-    assert judged["limit"] == known[1]
+    assert judged["limit"] == limit
     assert judged["value"] > 0
     assert judged["passed"] is not bool(words)
     assert words in judged["words"]
     assert len(result["warnings"]) == (1 if words else 0)
-    assert ("Warning: slice 1: This image looks unlike" in found.out.replace("\n", " ")) == bool(words)
+    assert ("Warning: slice 1: the image is unlike" in found.out.replace("\n", " ")) == bool(words)

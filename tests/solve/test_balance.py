@@ -11,7 +11,7 @@ from medinr.solve import data_consistency
 from medinr.solve.balance import least_risk
 from medinr.solve.data_consistency import DataConsistency
 from medinr.solve.half_quadratic import PlugAndPlaySettings
-from medinr.solve.plug_and_play import plug_and_play
+from medinr.solve.plug_and_play import plug_and_play, plug_and_play_solution
 from medinr.solve.problem import Problem
 from medinr.solve.split import Split
 
@@ -73,6 +73,24 @@ def test_the_residual_of_the_least_risk_is_that_of_the_degrees_of_freedom(signal
     residual = Split.nothing_held(problem).residual(plug_and_play(problem, Wiener(signal**2), settings()))
     freedom = signal**2 / (signal**2 + SIGMA**2)
     assert residual == pytest.approx(math.sqrt(1 - freedom), rel=0.2)
+
+
+@pytest.mark.parametrize("signal", [0.05, 0.1, 0.3])
+def test_a_solution_tells_the_residual_of_its_degrees_of_freedom(signal):
+    problem, _ = identity(signal)
+    solution = plug_and_play_solution(problem, Wiener(signal**2), settings())
+    # A Wiener filter before the weighted mean with the data: signal over signal plus noise, or a little more of it.
+    least = signal**2 / (signal**2 + SIGMA**2)
+    assert 0.8 * least < solution.freedom < min(1.0, 2 * least)
+    assert solution.expected_residual == pytest.approx(math.sqrt(1 - solution.freedom))
+    assert solution.residual == pytest.approx(solution.expected_residual, rel=0.2)
+
+
+def test_without_the_balanced_step_nothing_is_said_of_the_degrees_of_freedom():
+    problem, _ = identity(0.1)
+    solution = plug_and_play_solution(problem, Wiener(0.01), settings("data_consistency"))
+    assert solution.freedom is None
+    assert solution.expected_residual is None
 
 
 def test_a_denoiser_that_is_wrong_is_not_believed():

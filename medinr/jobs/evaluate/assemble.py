@@ -11,7 +11,9 @@ from typing import Any
 
 from medinr.jobs.evaluate.cases import WORK, load_facts, scans_left_out
 from medinr.jobs.evaluate.results import (
+    EXPECTED_RESIDUAL,
     REGRET,
+    RESIDUAL,
     Case,
     Results,
     make_table,
@@ -79,7 +81,7 @@ def _rows(case: Case, facts: dict[str, Any]) -> list[dict[str, Any]]:
         key: facts[key]
         for key in ("method", "seed", "seconds", "peak_memory_mb", "stopped_at", "settings_hash", "medinr_version")
     }
-    return [shared | score for score in (*facts["scores"], *_regret(facts))]
+    return [shared | score for score in (*facts["scores"], *_regret(facts), *_residuals(facts))]
 
 
 def _regret(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -88,3 +90,10 @@ def _regret(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     (final,) = (s["value"] for s in facts["scores"] if (s["region"], s["metric"]) == ("slice", "psnr"))
     if recorded and math.isfinite(final):
         yield {"region": "slice", "metric": REGRET, "value": max(0.0, max(recorded) - final)}
+
+
+def _residuals(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the image leaves of the measurement, and what it would by its degrees of freedom, where these are known."""
+    for metric in (RESIDUAL, EXPECTED_RESIDUAL):
+        if (value := facts.get(metric)) is not None:
+            yield {"region": "slice", "metric": metric, "value": value}

@@ -38,6 +38,10 @@ REGIONS = ("slice", "body")
 #: Metric of iterative methods: PSNR in dB of the best intermediate image above that of the result.
 REGRET = "regret"
 
+#: Metrics of a measurement: what the image leaves unexplained in units of its noise (1: as much as its noise), and what
+#: an image of so many degrees of freedom leaves where the model is right (`Solution.expected_residual`).
+RESIDUAL, EXPECTED_RESIDUAL = "residual", "expected_residual"
+
 _KINDS = {
     "slice": "int64",
     "seed": "int64",

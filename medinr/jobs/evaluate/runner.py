@@ -30,7 +30,7 @@ from medinr.io.manifest import Manifest, ManifestRow
 from medinr.io.measurement import read_measurement
 from medinr.jobs.evaluate.cases import WORK, auxiliary_paths, load_facts, prepare_cases, save_tensors
 from medinr.jobs.evaluate.judged import Judged
-from medinr.jobs.evaluate.results import Case, read_images
+from medinr.jobs.evaluate.results import EXPECTED_RESIDUAL, RESIDUAL, Case, read_images
 from medinr.jobs.methods.input import MethodInput
 from medinr.jobs.methods.method import UnfinishedError
 from medinr.jobs.methods.registry import METHODS
@@ -38,6 +38,7 @@ from medinr.jobs.peak_memory import forget_peak, peak_since
 from medinr.models.checkpoint import find_model, load_model_for
 from medinr.models.model import RANDOM, Model
 from medinr.solve.problem import Problem
+from medinr.solve.split import Split
 
 #: Subfolder of what baselines learn beforehand.
 TRAINED = "trained"
@@ -136,6 +137,9 @@ class Runner:
             memory = peak_since()
             image = exported(outcome.image)
             scores = judged.scores(image)
+            residual = None
+            if acquisition.tells_noise:
+                residual = Split.nothing_held(problem).residual(outcome.image / problem.scale)
             facts = {
                 "case": job.case,
                 "method": job.method,
@@ -146,6 +150,8 @@ class Runner:
                 "stopped_at": outcome.stopped_at,
                 "reason": outcome.reason,
                 "curve": outcome.curve,
+                RESIDUAL: residual,
+                EXPECTED_RESIDUAL: outcome.expected_residual,
                 "settings_hash": wanted,
                 "medinr_version": metadata.version("medinr"),
                 "scores": [asdict(one) for one in scores],

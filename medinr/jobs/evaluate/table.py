@@ -8,7 +8,7 @@ import pandas as pd
 from rich.box import SIMPLE
 from rich.table import Table
 
-from medinr.jobs.evaluate.results import REGRET
+from medinr.jobs.evaluate.results import EXPECTED_RESIDUAL, REGRET, RESIDUAL
 from medinr.jobs.evaluate.sentences import (
     basis_sentence,
     comparison_sentence,
@@ -32,6 +32,8 @@ SHOWN = (
     ("psnr", "body", "PSNR\nbody", 2),
     ("ssim", "body", "SSIM\nbody", 3),
     (REGRET, "slice", "regret", 2),
+    (RESIDUAL, "slice", "resi-\ndual", 2),
+    (EXPECTED_RESIDUAL, "slice", "by\ndf", 2),
     ("seconds", "", "s", 1),
     ("peak_memory_mb", "", "MiB", 0),
 )
@@ -97,6 +99,8 @@ def _caption(patients: int, slices: int, metrics: set[str], corrected: int) -> s
         *([f"corr.: the reference's own noise taken off{part}"] if CORRECTED in metrics else []),
         "body: inside the body mask",
         *(["regret: dB of the best intermediate image above the result"] if REGRET in metrics else []),
+        *(["residual: of the measurement, over its noise"] if RESIDUAL in metrics else []),
+        *(["by df: residual by the degrees of freedom"] if EXPECTED_RESIDUAL in metrics else []),
         "s: wall seconds per slice",
         "MiB: peak memory.",
     ]

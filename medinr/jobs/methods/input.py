@@ -68,6 +68,8 @@ class Outcome:
     curve : dict
         ``seconds``, ``psnr``, ``residual``: lists of one length.
     steps : tuple of Step
+    expected_residual : float or None
+        See `medinr.solve.solution.Solution`.
     """
 
     image: Tensor
@@ -76,3 +78,4 @@ class Outcome:
     reason: str = ""
     curve: dict[str, list[float]] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    expected_residual: float | None = None

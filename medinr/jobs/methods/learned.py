@@ -74,7 +74,14 @@ def _multi_slice(case: MethodInput) -> Outcome:
         "psnr": psnr,
         "residual": [row.residual for row in solution.steps],
     }
-    return Outcome(solution.image, solution.seconds, solution.stopped_at, solution.reason, curve if psnr else {})
+    return Outcome(
+        solution.image,
+        solution.seconds,
+        solution.stopped_at,
+        solution.reason,
+        curve if psnr else {},
+        expected_residual=solution.expected_residual,
+    )
 
 
 def by_plug_and_play(case: MethodInput) -> Outcome:
@@ -166,4 +173,12 @@ def _observed(case: MethodInput, solve: Solve) -> Outcome:
         last = (solution.seconds, case.score(solution.image), solution.residual)
         for key, value in zip(("seconds", "psnr", "residual"), last, strict=True):
             curve[key].append(value)
-    return Outcome(solution.image, solution.seconds, solution.stopped_at, solution.reason, curve, solution.steps)
+    return Outcome(
+        solution.image,
+        solution.seconds,
+        solution.stopped_at,
+        solution.reason,
+        curve,
+        solution.steps,
+        solution.expected_residual,
+    )

@@ -19,6 +19,7 @@ from medinr.models.card import ModelCard
 from medinr.models.checkpoint import load_model_for
 from medinr.models.model import Model
 from medinr.priors.denoiser_prior import DenoiserPrior
+from medinr.priors.general_patches import GeneralImages
 from medinr.priors.scan_denoiser import ScanDenoiser
 from medinr.priors.scan_training import train_scan_denoiser
 from medinr.priors.training_loop import TrainingRun
@@ -30,6 +31,7 @@ def train_for_scans(
     manifest: Manifest,
     config: PretrainConfig,
     prior: DenoiserPrior | None,
+    general: GeneralImages,
     checkpoint: Path,
     progress: Progress | None,
 ) -> tuple[ScanDenoiser | None, TrainingVolumes | None, dict[str, Any]]:
@@ -41,6 +43,8 @@ def train_for_scans(
     config : PretrainConfig
     prior : DenoiserPrior or None
         The small denoisers that it starts from.
+    general : GeneralImages
+        What some of the patches are of.
     checkpoint : Path
         Of an unfinished training.
     progress : callable, optional
@@ -54,7 +58,7 @@ def train_for_scans(
     counted = None if progress is None else lambda step, gain: progress(before + step, gain)
     run = TrainingRun(checkpoint, fingerprint(config, scans), counted)
     start = prior.magnitude_denoiser or prior.denoiser
-    denoiser = train_scan_denoiser(start, scans.volumes, config.modality, settings, run)
+    denoiser = train_scan_denoiser(start, scans.volumes, config.modality, settings, run, general)
     return denoiser, scans, {"acquired_scans": len(scans.labels), "acquired_seconds": time.perf_counter() - started}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from medinr.config.pretrain import PretrainConfig
 from medinr.data.dataset import ScannedSlices, TrainingSlices
+from medinr.data.photographs import LICENCE
 from medinr.data.training_volumes import TrainingVolumes
 from medinr.io.hashes import hash_file
 from medinr.jobs.pretrain.trunk import length_scale
@@ -59,7 +60,7 @@ def make_card(
         subjects=all_of("subjects"),
         scan_hashes=all_of("scan_hashes"),
         scans=tuple(labels),
-        licences=all_of("licences"),
+        licences=(*all_of("licences"), *((LICENCE,) if config.general else ())),
         settings=asdict(config) | {"manifest_sha256": hash_file(manifest)},
         results=results,
         medinr_version=versions()["medinr"],

@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from medinr.config.pretrain import PretrainConfig
 from medinr.data.dataset import ScannedSlices, load_scanned_slices
 from medinr.data.synthetic_follow_ups import make_follow_ups
@@ -15,16 +18,21 @@ from medinr.io.manifest import Manifest
 from medinr.jobs.pretrain.choice import choice, fingerprint
 from medinr.priors.auxiliary_training import FollowUp, train_auxiliary_denoiser
 from medinr.priors.denoiser_prior import DenoiserPrior
+from medinr.priors.general_patches import GeneralImages
 from medinr.priors.training import train_on_magnitudes, train_prior
 from medinr.priors.training_loop import TrainingRun
-from medinr.uncertainty.out_of_distribution import score_range
+from medinr.uncertainty.likeness import as_trained, learn_family
 
 Progress = Callable[[int, float], None]
+
+#: Slices that later scans are compared with, at most, and noise levels that they are denoised at.
+COMPARED, LEVELS = 96, (0.02, 0.05, 0.1)
 
 
 def train_denoisers(
     manifest: Manifest,
     config: PretrainConfig,
+    general: GeneralImages,
     checkpoints: Mapping[str, Path],
     progress: Progress | None,
     follow_up_progress: Callable[[int, int], None] | None,
@@ -35,6 +43,8 @@ def train_denoisers(
     ----------
     manifest : Manifest
     config : PretrainConfig
+    general : GeneralImages
+        What some of the patches are of.
     checkpoints : mapping of str to Path
         Of unfinished trainings, by ``denoiser``, ``magnitude_denoiser`` and ``auxiliary_denoiser``.
     progress : callable, optional
@@ -48,16 +58,16 @@ def train_denoisers(
     scanned = load_scanned_slices(manifest, per_scan=config.prior_slices_per_scan, **choice(config))
     started = time.perf_counter()
     run = TrainingRun(checkpoints["denoiser"], fingerprint(config, scanned), progress)
-    prior = DenoiserPrior(train_prior(scanned.images, settings, run))
+    prior = DenoiserPrior(train_prior(scanned.images, settings, run, general))
     if settings.magnitude_steps > 0:
         run = replace(run, checkpoint=checkpoints["magnitude_denoiser"], progress=_after(settings.steps, progress))
-        copy = train_on_magnitudes(prior.denoiser, scanned.images, settings, run)
+        copy = train_on_magnitudes(prior.denoiser, scanned.images, settings, run, general)
         prior = replace(prior, magnitude_denoiser=copy)
     results: dict[str, Any] = {
         "prior_slices": len(scanned.images),
         "prior_seconds": time.perf_counter() - started,
-        # Whether a reconstruction looks unlike these scans.
-        "out_of_distribution_score": list(score_range(scanned.images, prior)),
+        # A model for every scan has no usual ones.
+        "likeness": None if config.general else _likeness(scanned, prior),
     }
     if settings.auxiliary_steps > 0:
         started = time.perf_counter()
@@ -68,6 +78,21 @@ def train_denoisers(
         prior = replace(prior, auxiliary_denoiser=copy)
         results |= {"synthetic_follow_ups": len(follow_ups), "auxiliary_seconds": time.perf_counter() - started}
     return prior, scanned, results
+
+
+@torch.no_grad()
+def _likeness(scanned: ScannedSlices, prior: DenoiserPrior) -> dict[str, Any] | None:
+    """What is usual among the training slices, as they are and as they come out of a reconstruction."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = np.unique(np.linspace(0, len(scanned.images) - 1, COMPARED).round().astype(int))
+    images, subjects = [], []
+    for number, place in enumerate(chosen):
+        image, level = scanned.images[place], LEVELS[number % len(LEVELS)]
+        denoised = prior.denoise(image + level * torch.randn(image.shape, generator=generator), level)
+        images += [as_trained(one.clamp_min(0.0).numpy(), "")[0] for one in (image, denoised)]
+        subjects += 2 * [scanned.subjects[place]]
+    family = learn_family(images, subjects)
+    return None if family is None else family.facts()
 
 
 def _follow_ups(

@@ -43,6 +43,8 @@ class ReconstructionJob:
         Keeps what an unfinished run goes on from; None keeps nothing.
     fingerprint : str
         Of settings, data, model and auxiliary scans.
+    why_model : str
+        Why the model was chosen, in words; empty where it was named.
     """
 
     acquisition: Acquisition
@@ -52,6 +54,7 @@ class ReconstructionJob:
     auxiliary: AuxiliaryScans | None = None
     folder: Path | None = None
     fingerprint: str = ""
+    why_model: str = ""
 
     @property
     def priors(self) -> list[ImagePrior | None]:

@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from medinr.errors import IntensityError
 from medinr.jobs.reconstruct.context import ReconstructionJob
-from medinr.jobs.reconstruct.uncertainty_maps import out_of_distribution, uncertainty_facts
+from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_facts
 from medinr.jobs.record import SliceRecord
 from medinr.jobs.reference import Reference
 from medinr.solve.checks import Check
+from medinr.uncertainty.likeness import as_trained
 
 #: Images that a held-out part is predicted with beside medinr's, by the name of the check.
 OTHERS = {"held_out_direct": "input", "held_out_tv": "TV"}
+
+#: What follows where an image is unlike the training scans.
+UNLIKE = (
+    "structure that the measurement did not determine may be invented or missing, and the uncertainty may be too small"
+)
 
 #: Share of the body that a 90 % interval has to cover.
 COVERED = 0.8
@@ -61,6 +68,8 @@ def judge_result(
         number = job.acquisition.measurement.slice_numbers[position]
         warnings += [f"slice {number}: {check.words}" for check in checks if not check.passed]
         facts.append(uncertain | {"checks": [asdict(check) for check in checks]})
+    if words := job.acquisition.noise_warning:
+        warnings.append(f"{words}.")
     better = better_image(records)
     if better != "medinr":
         warnings.append(_instead({"input": job.acquisition.direct_words, "TV": "total variation"}[better], fallback))
@@ -88,11 +97,15 @@ def better_image(records: Sequence[SliceRecord]) -> str:
 
 def _checks_of_image(job: ReconstructionJob, record: SliceRecord, uncertain: Mapping[str, float]) -> list[Check]:
     """Whether a slice is like the training scans, and what its 90 % interval covers."""
-    found = []
-    seen = out_of_distribution(job.acquisition.measurement, record.images["medinr"], job.model)
+    found, unit = [], job.acquisition.measurement.unit
+    try:
+        seen = job.model.family and job.model.family.likeness(as_trained(record.images["medinr"], unit)[0])
+    except IntensityError:  # air alone
+        seen = None
     if seen is not None:
-        likely = "This image looks like the scans that the model was trained on."
-        found.append(Check("likeness", seen.score, seen.high, not seen.warning, seen.warning or likely))
+        words = f"the image is {seen.words}"
+        words += "" if seen.passed else f": {UNLIKE}"
+        found.append(Check("likeness", seen.score, seen.limit, seen.passed, f"{words}."))
     if (covered := uncertain.get("covered_by_90_percent_interval")) is not None:
         words = f"the 90 % interval covers {100 * covered:.0f} % of the body"
         if covered < COVERED:

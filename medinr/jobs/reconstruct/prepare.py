@@ -18,9 +18,10 @@ from medinr.errors import ConfigError
 from medinr.io.hashes import hash_file
 from medinr.jobs.reconstruct.context import ReconstructionJob, require_denoiser
 from medinr.jobs.reconstruct.solve import NETWORK_METHOD
+from medinr.jobs.reconstruct.suited_model import SuitedModel, suited_model
 from medinr.jobs.reconstruct.uncertainty_maps import require_uncertainty
 from medinr.measurement import Measurement
-from medinr.models.checkpoint import find_model, load_model_for
+from medinr.models.checkpoint import find_model
 from medinr.models.model import Model
 from medinr.volume import Volume
 
@@ -59,7 +60,8 @@ def prepare_job(
         When model, method and settings do not go together.
     """
     acquisition = acquisition_of(measurement)
-    model = load_model_for(config.model, measurement.modality) if model is None else model
+    suited = suited_model(acquisition, config) if model is None else SuitedModel(config.model, model)
+    model, config = suited.model, replace(config, model=suited.name)
     require_uncertainty(model, config)
     if config.multi_slice == "always" and config.method.lower() != DEFAULT_METHOD:
         raise ConfigError(
@@ -68,7 +70,7 @@ def prepare_job(
         )
     problems = acquisition.problems()
     of = "" if folder is None else fingerprint(config, measurement, model, auxiliary)
-    job = ReconstructionJob(acquisition, problems, model, config, None, folder, of)
+    job = ReconstructionJob(acquisition, problems, model, config, None, folder, of, suited.reason)
     if config.method.lower() not in (DEFAULT_METHOD, NETWORK_METHOD):
         from medinr.jobs.reconstruct.other_methods import require_method
 

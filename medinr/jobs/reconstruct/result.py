@@ -117,7 +117,7 @@ def write_result(
     label = "medinr" if config.method.lower() == DEFAULT_METHOD else config.method
     outputs += reconstruction_figures(out, job.acquisition, label, records, reference)
     notes = notes_without_names(measurement.provenance.notes, measurement.provenance.files)
-    notes = (SIMULATED, *notes) if simulated else notes
+    notes = (*((SIMULATED,) if simulated else ()), *((job.why_model,) if job.why_model else ()), *notes)
     write_json(
         out / "result.json",
         {

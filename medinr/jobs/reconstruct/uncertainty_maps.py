@@ -1,4 +1,4 @@
-"""Uncertainty and null space beside each image, and whether it is like the training scans."""
+"""Uncertainty and null space beside each image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from medinr.config.schema import DEFAULT_METHOD
 from medinr.errors import ConfigError, IntensityError
 from medinr.jobs.reconstruct.context import ReconstructionJob
 from medinr.jobs.record import SliceRecord
-from medinr.measurement import Measurement
 from medinr.metrics.image_quality import body_mask
 from medinr.models.model import Model
 from medinr.uncertainty.bootstrap import NORMAL_90, uncertainty
 from medinr.uncertainty.null_space import null_space_part
-from medinr.uncertainty.out_of_distribution import OutOfDistribution, out_of_distribution_score
-from medinr.units import attenuation_from_hu, hu_from_attenuation
+from medinr.units import hu_from_attenuation
 
 #: Names of the maps among a slice's images, and of their files.
 MAPS = ("uncertainty", "null_space")
@@ -69,27 +67,6 @@ def uncertainty_maps(job: ReconstructionJob, position: int, image: Tensor) -> tu
         "null_space": (factor * unseen).numpy().astype(np.float32),
     }
     return maps, time.perf_counter() - started
-
-
-def out_of_distribution(measurement: Measurement, image: Image, model: Model) -> OutOfDistribution | None:
-    """Compare an exported image with the training scans; None when the model's card does not know them."""
-    known = model.card.results.get("out_of_distribution_score") if model.card is not None else None
-    if model.prior is None or known is None:
-        return None
-    low, high = known
-    try:
-        return OutOfDistribution(out_of_distribution_score(_as_trained(measurement, image), model.prior), low, high)
-    except IntensityError:
-        return None
-
-
-def _as_trained(measurement: Measurement, image: Image) -> Tensor:
-    """Scale an image as training slices are: attenuation over water's, or magnitude over its 99th percentile."""
-    if measurement.unit == "HU":
-        water = attenuation_from_hu(0.0)
-        return torch.from_numpy(np.asarray(attenuation_from_hu(image) / water, np.float32)).clamp_min(0.0)
-    level = float(np.percentile(image, 99))
-    return torch.from_numpy(image / level if level > 0 else image)
 
 
 def uncertainty_facts(

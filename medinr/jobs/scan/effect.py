@@ -15,7 +15,7 @@ from medinr.jobs.audit.finding import Finding
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Array, Volume
 
-#: Default blend where the noise, or the scan, is not what the model was made for.
+#: Default blend where the noise is not what the model was made for.
 WEAK = 0.25
 
 #: Findings of an audit after which noise is no longer that of a scanner.
@@ -52,9 +52,7 @@ class Blend:
         )
 
 
-def choose_blend(
-    told: float | None, volume: Volume, noise: ScanNoise, findings: Sequence[Finding], unlike: str = ""
-) -> Blend:
+def choose_blend(told: float | None, volume: Volume, noise: ScanNoise, findings: Sequence[Finding]) -> Blend:
     """Take the blend that was told, else full effect, or little where something speaks against it.
 
     Parameters
@@ -64,8 +62,6 @@ def choose_blend(
     noise : ScanNoise
     findings : sequence of Finding
         Of the scan's audit.
-    unlike : str
-        How it differs from the training scans (`medinr.jobs.scan.likeness.unlike_training`); empty where it does not.
     """
     if told is not None:
         return Blend(told)
@@ -73,7 +69,6 @@ def choose_blend(
     reasons += [finding.words for finding in findings if finding.code in _ALTERED]
     filtered = sorted({word.upper() for word in volume.provenance.facts.image_type} & _FILTERED_TYPES)
     reasons += [f"the image type says that it was filtered ({', '.join(filtered)})"] if filtered else []
-    reasons += [unlike] if unlike else []
     return Blend(WEAK, tuple(reasons)) if reasons else Blend()
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from medinr.errors import ConfigError, GeometryError, IntensityError, ShapeError
 from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.scan.effect import Blend
-from medinr.jobs.scan.judge import MODELS, judge, load_scan_model
+from medinr.jobs.scan.judge import judge
 from medinr.jobs.scan.noise import ToldNoise, doubted_where_denoised, find_noise
 from medinr.jobs.scan.source import ScanSource
 from medinr.jobs.scan.suitable import require_suitable
+from medinr.jobs.scan.suited_model import ScanModel, open_scan_model
 from medinr.models.model import Model
+from medinr.models.suited import SPECIAL
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Provenance, ScanFacts, Volume
 
@@ -69,8 +71,8 @@ def as_volume(values: Volume | NDArray[Any], spacing: Sequence[float] | None, mo
         return values, False
     if values.ndim not in (2, 3):
         raise ShapeError(f"A scan is (y, x) or (z, y, x); got shape {values.shape}. Treat volumes one by one.")
-    if modality not in MODELS:
-        raise ConfigError(f"modality is one of {', '.join(MODELS)}; got {modality!r}.")
+    if modality not in SPECIAL:
+        raise ConfigError(f"modality is one of {', '.join(SPECIAL)}; got {modality!r}.")
     mm = [1.0] * values.ndim if spacing is None else [float(one) for one in spacing]
     if len(mm) != values.ndim or not all(np.isfinite(one) and one > 0 for one in mm):
         raise GeometryError(f"spacing is {values.ndim} lengths above 0 mm, along the array's axes; got {spacing}.")
@@ -116,7 +118,7 @@ def open_in_memory(
         where = where.reshape(scan.shape) if where.size == scan.array.size else where
         if where.shape != scan.shape or not where.any():
             raise ShapeError(f"mask has shape {where.shape}, or is empty; the scan is {scan.shape} (z, y, x).")
-    loaded = model if isinstance(model, Model) else load_scan_model(scan, model)
+    opened = ScanModel("", model) if isinstance(model, Model) else open_scan_model(scan, model)
     if isinstance(noise, ScanNoise):
         found = noise
     else:
@@ -128,5 +130,6 @@ def open_in_memory(
             found = doubted_where_denoised(found, scan, told)
     if found.sigma_map is not None and found.sigma_map.shape != scan.shape:
         raise ShapeError(f"the map of sigma has shape {found.sigma_map.shape}; the scan is {scan.shape} (z, y, x).")
-    judged = judge(scan, found, loaded, blend, audit_volume(scan), forced)
-    return OpenScan(found, judged.blend, where, loaded, judged.notes, judged.warnings)
+    opened = opened.suited_to(scan, found)
+    judged = judge(scan, found, opened.model, blend, audit_volume(scan), forced, (opened.note,) if opened.note else ())
+    return OpenScan(found, judged.blend, where, opened.model, judged.notes, judged.warnings)

@@ -9,13 +9,9 @@ from medinr.io.provenance import notes_without_names
 from medinr.jobs.audit.finding import Finding
 from medinr.jobs.scan.effect import Blend, choose_blend
 from medinr.jobs.scan.likeness import unlike_training
-from medinr.models.checkpoint import load_model_for
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
-
-#: Model of each modality.
-MODELS = {"MR": "brain_mr", "CT": "chest_ct"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +55,10 @@ def judge(
         Beside those of the scan.
     """
     unlike = unlike_training(scan, noise, model)
-    blend = choose_blend(told_blend, scan, noise, findings, unlike)
+    blend = choose_blend(told_blend, scan, noise, findings)
     # What makes an estimate unreliable is a warning; the rest is good to know.
     remarks, warned = (noise.remarks, ()) if noise.reliable else ((), noise.remarks)
-    warned += (unlike,) if unlike and unlike not in blend.reasons else ()
+    warned += (unlike,) if unlike else ()
     files = scan.provenance.files
     others = tuple(note for note in scan.provenance.notes if note not in warned)
     return Judgement(
@@ -70,17 +66,3 @@ def judge(
         notes_without_names((*others, *notes, *remarks), files),
         notes_without_names((*forced, *warned, *blend.warnings), files),
     )
-
-
-def model_name(scan: Volume, name: str | None) -> str:
-    """Name of a scan's model: the one told, or that of its modality; MR where there is none."""
-    return name or MODELS[_modality(scan)]
-
-
-def load_scan_model(scan: Volume, name: str | None) -> Model:
-    """Load a scan's model (raises `CheckpointError` when it is missing, or of another modality)."""
-    return load_model_for(model_name(scan, name), _modality(scan))
-
-
-def _modality(scan: Volume) -> str:
-    return scan.modality if scan.modality in MODELS else "MR"

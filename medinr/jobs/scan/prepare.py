@@ -19,13 +19,14 @@ from medinr.jobs.reconstruct.dicom_output import DicomPlan, plan_dicom
 from medinr.jobs.record import new_result, versions
 from medinr.jobs.reference import Reference
 from medinr.jobs.scan.effect import Blend
-from medinr.jobs.scan.judge import judge, load_scan_model, model_name
+from medinr.jobs.scan.judge import judge
 from medinr.jobs.scan.kept import KeptVolumes
 from medinr.jobs.scan.methods import DENOISERS, require_method
 from medinr.jobs.scan.noise import doubted_where_denoised, find_noise, noise_words, read_mask, read_told
 from medinr.jobs.scan.request import ScanRequest
 from medinr.jobs.scan.source import ScanSource, open_source
 from medinr.jobs.scan.suitable import require_suitable
+from medinr.jobs.scan.suited_model import open_scan_model
 from medinr.models.checkpoint import find_model
 from medinr.models.model import Model
 from medinr.noise.scan_noise import ScanNoise
@@ -132,7 +133,7 @@ def open_job(
     forced = require_suitable(first, request.force)
     if check is not None:
         check(first)
-    model = load_scan_model(first, request.model)
+    opened = open_scan_model(first, request.model)
     dicom = plan_dicom(Reference(first, np.empty((0, 0, 0), np.float32), 1.0), request.deidentify)
     mask = read_mask(request.mask, first)
     told = read_told(request.sigma, request.noise_scan, request.coils, first)
@@ -142,15 +143,17 @@ def open_job(
         noise = doubted_where_denoised(noise, first, told)
     announce(noise_words(noise, first.unit))
     findings = audit_volume(first)
-    judged = judge(first, noise, model, request.blend, findings, forced, source.notes)
+    opened = opened.suited_to(first, noise)
+    notes = (opened.note, *source.notes) if opened.note else source.notes
+    judged = judge(first, noise, opened.model, request.blend, findings, forced, notes)
     return ScanJob(
         request,
         source,
         noise,
         judged.blend,
         mask,
-        model,
-        model_name(first, request.model),
+        opened.model,
+        opened.name,
         findings,
         dicom,
         judged.warnings,
