@@ -21,6 +21,7 @@ class ProtocolTask:
     words: str
     auxiliary: str = ""
     neighbours: int = 0
+    lesions: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class NamedTask:
         Which auxiliary scans the measurement may be reconstructed with (`medinr.jobs.evaluate.auxiliary_rows`).
     neighbours : int
         How many slices on either side of the judged one are measured too, as far as there are some.
+    lesions : bool
+        Whether small lesions are inserted into the judged slice before it is measured.
     """
 
     name: str
@@ -42,6 +45,7 @@ class NamedTask:
     config: ReconstructConfig
     auxiliary: str = ""
     neighbours: int = 0
+    lesions: bool = False
 
     @property
     def kind(self) -> str:
@@ -164,6 +168,14 @@ PROTOCOL |= {
 }
 
 
+PROTOCOL |= {
+    f"lesions_{single}": replace(
+        PROTOCOL[single], words=f"{PROTOCOL[single].words}, of slices with small lesions inserted", lesions=True
+    )
+    for single in ("denoise_mr_5", "superres_mr_2x", "kspace_mr_single_4x", "ct_sparse_60")
+}
+
+
 def _acquired(words: str, base: str = "acquired", **settings: object) -> ProtocolTask:
     """A task in which only the spoiled image file is given."""
     words = f"denoising, {words}; only the image file of {2 * NEIGHBOURS + 1} slices is given, the middle one judged"
@@ -216,7 +228,8 @@ def load_task(name: str, near: Path | None = None, overrides: Sequence[str] = ()
     known = PROTOCOL.get(name)
     if known is not None:
         config = load_task_config(known.base, [*known.changes, *overrides])
-        return NamedTask(name, known.words, config, known.auxiliary, _measured_beside(config, known.neighbours))
+        beside = _measured_beside(config, known.neighbours)
+        return NamedTask(name, known.words, config, known.auxiliary, beside, known.lesions)
     try:
         config = load_task_config(name, overrides, near=near)
     except ConfigError as error:

@@ -18,6 +18,7 @@ from medinr.jobs.evaluate.results import EXPECTED_RESIDUAL, REGRET, RESIDUAL
 from medinr.jobs.evaluate.sentences import comparison_words, corrected_slices
 from medinr.jobs.evaluate.statistics import Difference, Summary, compare, patient_means, summarise, values_of
 from medinr.metrics.image_quality import CORRECTED, METRICS
+from medinr.metrics.lesions import LESION_METRICS
 
 #: Metric, region, title and decimals of the columns; `METRICS` has the unit and whether higher is better.
 SHOWN = (
@@ -33,6 +34,10 @@ SHOWN = (
     (REGRET, "slice", "regret, dB", 2),
     (RESIDUAL, "slice", "residual over noise", 2),
     (EXPECTED_RESIDUAL, "slice", "residual by degrees of freedom", 2),
+    ("lesions_kept", "slice", "lesions kept", 2),
+    ("lesions_kept_4px_10", "slice", "lesions of 4 pixels and 10 % kept", 2),
+    ("lesion_contrast", "slice", "contrast of lesions kept", 2),
+    ("lesions_invented", "slice", "lesions invented", 2),
     ("seconds", "", "time, s", 2),
     ("peak_memory_mb", "", "memory, MiB", 0),
 )
@@ -134,7 +139,7 @@ def summary_table(table: pd.DataFrame, task: str, methods: Sequence[str]) -> Sum
         found = {name: summarise(patient_means(values_of(chosen, task, name, metric, region))) for name in methods}
         if not any(summary.patients for summary in found.values()):
             continue
-        unit, higher = METRICS.get(metric, ("", False))
+        unit, higher = (METRICS | LESION_METRICS).get(metric, ("", False))
         note = f"{'higher' if higher else 'lower'} is better"
         if metric == CORRECTED:
             known = corrected_slices(chosen)

@@ -106,7 +106,8 @@ class Family:
         """Read them; None where a card has none, or those of another version."""
         if facts is None or facts["statistics"] != list(NAMES):
             return None
-        return cls(*(np.array(facts[name], np.float64) for name in ("mean", "spread", "precision")), facts["limit"])
+        mean, spread, precision = (np.array(facts[name], np.float64) for name in ("mean", "spread", "precision"))
+        return cls(mean, spread, precision, float(facts["limit"]))
 
     def _scores(self, off: Values) -> Values:
         found: Values = np.sqrt(np.einsum("ij,jk,ik->i", off, self.precision, off) / off.shape[1])
@@ -145,7 +146,7 @@ def _family(values: Values, limit: float) -> Family:
     mean, spread = values.mean(axis=0), values.std(axis=0) + SMALL
     correlations = np.cov((values - mean) / spread, rowvar=False)
     shrunken = (1 - SHRINKAGE) * correlations + SHRINKAGE * np.eye(len(mean))
-    return Family(mean, spread, np.linalg.inv(shrunken), limit)
+    return Family(mean, spread, np.asarray(np.linalg.inv(shrunken), np.float64), limit)
 
 
 def as_trained(image: NDArray[Any], unit: str) -> tuple[Image, float]:

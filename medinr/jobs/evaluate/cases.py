@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from medinr.acquisition.ways import acquisition_of
 from medinr.config import ReconstructConfig
 from medinr.config.protocol import NamedTask
+from medinr.data.orient import standard_orientation
 from medinr.errors import FileError
 from medinr.io.atomic import atomic_path, write_json
 from medinr.io.claims import wait_for_claim
@@ -43,7 +44,12 @@ from medinr.jobs.measure import open_measurement
 from medinr.jobs.reference import Reference
 from medinr.jobs.simulated import measure_slices, measured_slices, taken_slices
 from medinr.measurement import Measurement
+from medinr.metrics.image_quality import body_mask
+from medinr.metrics.lesions import insert_lesions
 from medinr.volume import Volume
+
+#: What contrasts of lesions in CT refer to, in HU.
+LESION_HU = 1000.0
 
 #: Folder of intermediate results, from which an interrupted evaluation continues and tables and images are made.
 WORK = "work"
@@ -102,9 +108,11 @@ def prepare_cases(
         cases = []
         for number in _spread(source.numbers, slices):
             around = source.around(number, task.neighbours)
-            measurement, reference = source.measure(seeded(task.config, seed, row.sha256, number), around)
+            config = seeded(task.config, seed, row.sha256, number)
+            measured, lesions = source.with_lesions(number, config) if task.lesions else (source, None)
+            measurement, reference = measured.measure(config, around)
             position = measurement.slice_numbers.index(number)
-            images = {"reference": reference.images[position]}
+            images = {"reference": reference.images[position]} | (lesions or {})
             noise, uncorrected = source.noise_of(reference, around, position)
             description = [_described(row), *(f"with {_described(other)}" for other in others)]
             if isinstance(reference, RepeatReference):
@@ -199,6 +207,24 @@ class Source:
                     break
                 found.append(other)
         return sorted(found)
+
+    def with_lesions(self, number: int, config: ReconstructConfig) -> tuple[Source, dict[str, NDArray[np.float32]]]:
+        """The same with lesions in one slice; beside it, upright, the slice without and the labels."""
+        assert self.scan is not None, "lesions are for simulated measurements"
+        plane = np.abs(self.scan.array[number]) if self.scan.modality == "MR" else self.scan.array[number].real
+        level = LESION_HU if self.scan.unit == "HU" else float(np.percentile(np.abs(self.scan.array), 99))
+        found = insert_lesions(plane.astype(np.float32), body_mask(plane), level, config.simulation.seed)
+        array = self.scan.array.copy()
+        array[number] = found.image
+        one = self.scan.select([number])
+
+        def upright(values: NDArray[Any]) -> NDArray[np.float32]:
+            return np.asarray(
+                standard_orientation(one.with_array(values[None].astype(np.float32))).array[0], np.float32
+            )
+
+        beside = {"without_lesions": upright(plane), "lesions": upright(found.labels)}
+        return replace(self, scan=self.scan.with_array(array)), beside
 
     def measure(self, config: ReconstructConfig, numbers: list[int]) -> tuple[Measurement, Reference]:
         """Return the measurement of slices and their references."""

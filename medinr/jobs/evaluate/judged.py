@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from medinr.jobs.evaluate.results import Case
 from medinr.metrics.image_quality import Score, prepare, psnr, scores_of
+from medinr.metrics.lesions import lesion_scores
 from medinr.metrics.reference_noise import corrected_scores, scores_without_reference_noise
 from medinr.metrics.repeats import with_bias
 from medinr.noise.scan_noise import ScanNoise
@@ -24,11 +25,15 @@ class Judged:
     reference : ndarray, shape (y, x)
     sigma : ndarray, shape (y, x), or None
         Of the noise whose bias a reference of repeats keeps; None for other references.
+    without_lesions, lesions : ndarray, shape (y, x), or None
+        Of a slice with inserted lesions: what it was before, and their labels (`medinr.metrics.lesions`).
     """
 
     case: Case
     reference: NDArray[np.float32]
     sigma: NDArray[np.float32] | None = None
+    without_lesions: NDArray[np.float32] | None = None
+    lesions: NDArray[np.float32] | None = None
 
     @property
     def of_repeats(self) -> bool:
@@ -55,6 +60,9 @@ class Judged:
         if self.of_repeats:
             return scores_without_reference_noise(image, self.reference, case.peak, noise)
         scores = scores_of(image, self.reference, case.peak, case.metric_modality)
+        if self.lesions is not None and self.without_lesions is not None:
+            labels = np.rint(self.lesions).astype(np.int16)
+            scores += lesion_scores(image, self.reference, self.without_lesions, labels)
         return scores + corrected_scores(scores, case.peak, noise) if noise else scores
 
     def psnr(self, image: NDArray[np.float32]) -> float:

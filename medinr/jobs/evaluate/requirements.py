@@ -25,6 +25,7 @@ from medinr.errors import ConfigError
 from medinr.jobs.evaluate.results import EXPECTED_RESIDUAL, REGIONS, REGRET, RESIDUAL
 from medinr.jobs.evaluate.statistics import COSTS, Summary, paired_difference, patient_means, summarise, values_of
 from medinr.metrics.image_quality import METRICS
+from medinr.metrics.lesions import LESION_METRICS
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -101,7 +102,7 @@ def parse_requirement(text: str, methods: Mapping[str, Collection[str]]) -> Requ
             f"--require {text!r} is not like 'psnr[TASK] >= tv + 1.0' or 'ssim.body[TASK, METHOD] > 0.9'."
         )
     metric, region, task = found["metric"].lower(), found["region"] or "slice", found["task"]
-    known_metrics = [*METRICS, REGRET, RESIDUAL, EXPECTED_RESIDUAL, *COSTS]
+    known_metrics = [*METRICS, REGRET, RESIDUAL, EXPECTED_RESIDUAL, *LESION_METRICS, *COSTS]
     if metric not in known_metrics:
         raise ConfigError(f"--require {text!r}: {metric!r} is not one of {', '.join(known_metrics)}.")
     if region not in REGIONS:

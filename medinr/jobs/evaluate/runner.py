@@ -171,7 +171,9 @@ class Runner:
             # Operators prepare data on their first use; that time should not count for the first method.
             problem.adjoint(problem.predict(problem.adjoint(problem.data)))
             images = read_images(path)
-            judged = Judged(case, images["reference"], images.get("sigma"))
+            judged = Judged(
+                case, images["reference"], *(images.get(key) for key in ("sigma", "without_lesions", "lesions"))
+            )
             self._last = name, acquisition, position, problem, judged
         return self._last[1:]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.box import SIMPLE
 from rich.table import Table
 
-from medinr.jobs.evaluate.results import EXPECTED_RESIDUAL, REGRET, RESIDUAL
+from medinr.jobs.evaluate.results import REGRET
 from medinr.jobs.evaluate.sentences import (
     basis_sentence,
     comparison_sentence,
@@ -20,6 +20,7 @@ from medinr.jobs.evaluate.sentences import (
 )
 from medinr.jobs.evaluate.statistics import Summary, patient_means, summarise, values_of
 from medinr.metrics.image_quality import CORRECTED
+from medinr.metrics.lesions import LESION_METRICS
 
 __all__ = ["comparison_sentence", "comparison_table", "methods_of", "tasks_of"]
 
@@ -32,11 +33,16 @@ SHOWN = (
     ("psnr", "body", "PSNR\nbody", 2),
     ("ssim", "body", "SSIM\nbody", 3),
     (REGRET, "slice", "regret", 2),
-    (RESIDUAL, "slice", "resi-\ndual", 2),
-    (EXPECTED_RESIDUAL, "slice", "by\ndf", 2),
+    ("lesions_kept", "slice", "lesions\nkept", 2),
+    ("lesions_kept_4px_10", "slice", "4 px\n10 %", 2),
+    ("lesion_contrast", "slice", "their\ncontrast", 2),
+    ("lesions_invented", "slice", "in-\nvented", 2),
     ("seconds", "", "s", 1),
     ("peak_memory_mb", "", "MiB", 0),
 )
+
+#: What is shown beside the lesions of tasks that have some.
+LESION_TABLE = (("psnr", "slice"), ("ssim", "slice"), ("seconds", ""))
 
 
 def comparison_table(table: pd.DataFrame, task: str) -> Table:
@@ -63,8 +69,10 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
         for metric, region, _, _ in SHOWN
     }
     shown = [one for one in SHOWN if any(found[method, one[0], one[1]].patients for method in methods)]
-    if any(metric == CORRECTED for metric, *_ in shown):
-        # Of one line of a terminal both would be too much.
+    # Of one line of a terminal all would be too much.
+    if any(metric in LESION_METRICS for metric, *_ in shown):
+        shown = [one for one in shown if one[0] in LESION_METRICS or one[:2] in LESION_TABLE]
+    elif any(metric == CORRECTED for metric, *_ in shown):
         shown = [one for one in shown if one[0] != "nrmse"]
     laid_out = Table(
         title=f"{task}: mean per patient, then over patients",
@@ -92,6 +100,7 @@ def comparison_table(table: pd.DataFrame, task: str) -> Table:
 
 
 def _caption(patients: int, slices: int, metrics: set[str], corrected: int) -> str:
+    lesions = not metrics.isdisjoint(LESION_METRICS)
     part = "" if corrected == slices else f" ({corrected} of {count(slices, 'slice')}, where that is known)"
     parts = [
         f"{count(patients, 'patient')}, {count(slices, 'slice')}. n: patients",
@@ -99,8 +108,7 @@ def _caption(patients: int, slices: int, metrics: set[str], corrected: int) -> s
         *([f"corr.: the reference's own noise taken off{part}"] if CORRECTED in metrics else []),
         "body: inside the body mask",
         *(["regret: dB of the best intermediate image above the result"] if REGRET in metrics else []),
-        *(["residual: of the measurement, over its noise"] if RESIDUAL in metrics else []),
-        *(["by df: residual by the degrees of freedom"] if EXPECTED_RESIDUAL in metrics else []),
+        *(["shares of inserted lesions kept, and of empty places where one was invented"] if lesions else []),
         "s: wall seconds per slice",
         "MiB: peak memory.",
     ]
