@@ -150,6 +150,11 @@ def build_parser() -> argparse.ArgumentParser:
     _model(raw)
     _number(raw, "--seeds", 5, "random draws of the held-out samples")
 
+    likeness = add("likeness", _likeness, "How many usual slices and unusual images are warned of.")
+    _manifest(likeness)
+    likeness.add_argument("--scans", type=Path, nargs="+", default=(), metavar="FILE", help="MR of other anatomies")
+    _model(likeness)
+
     operators = add(
         "operators", _operators, "Time and memory of every operator against SciPy, SigPy, skimage, deepinv, ASTRA."
     )
@@ -299,6 +304,14 @@ def _raw(options: argparse.Namespace, announce: Announce) -> Table:
         options.out,
         overwrite=options.overwrite,
         announce=announce,
+    )
+
+
+def _likeness(options: argparse.Namespace, announce: Announce) -> Table:
+    from benchmarks.likeness import benchmark_likeness
+
+    return benchmark_likeness(
+        options.manifest, options.scans, options.model, options.out, overwrite=options.overwrite, announce=announce
     )
 
 

@@ -19,6 +19,7 @@ from medinr.errors import ConfigError, ShapeError
 from medinr.jobs.reconstruct.context import require_denoiser
 from medinr.models.checkpoint import load_model
 from medinr.models.model import Model
+from medinr.models.suited import AUTO
 from medinr.operators import Gaussian, LinearOperator, NoiseModel
 from medinr.solve.plug_and_play import plug_and_play_solution
 from medinr.solve.problem import Problem
@@ -67,6 +68,8 @@ def reconstruct_with_operator(
         scale=0.0 if scale is None else scale,
     )
     config = task_settings("kspace" if complex_image else "superres", settings, model=model, method=method, seed=seed)
+    if config.model == AUTO:
+        raise ConfigError("The model cannot be chosen for an operator of your own: name one (medinr models).")
     opened = model if isinstance(model, Model) else load_model(config.model)
     watch = None if progress is None else (lambda step: progress(0, step))
     return checked(replace(_solve(problem, config, opened, watch), affine=affine))

@@ -99,7 +99,8 @@ def reconstruct(
     scale : float, optional
         With ``operator``: brightness of the image's bright parts; from the data by default.
     model : str or Model, optional
-        Shipped model, .safetensors file, or what `medinr.load_model` gave; the task's by default.
+        Shipped model, .safetensors file, ``"auto"`` for the one that suits what was measured, or what
+        `medinr.load_model` gave; the task's by default.
     method : str, optional
         ``"plug-and-play"`` (default), ``"inr"``, ``"strainer"``, ``"tv"``, or another of
         `medinr.jobs.methods.registry.METHODS`.

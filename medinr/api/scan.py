@@ -57,7 +57,7 @@ def denoise(
     mask : array of shape (z, y, x), optional
         Where it is not zero is treated; elsewhere values stay.
     model : str or Model, optional
-        The shipped one for the modality by default.
+        The shipped one for the modality by default; ``"auto"`` takes the general one for an unusual scan.
     method : str, optional
         Of `medinr.jobs.scan.methods.DENOISERS`; the learned denoiser by default.
     spacing : sequence of float, optional

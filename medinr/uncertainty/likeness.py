@@ -124,6 +124,27 @@ def learn_family(images: Sequence[Image], subjects: Sequence[str]) -> Family | N
     subjects : sequence of str
         Of each image.
     """
+    scores, values = left_out_scores(images, subjects)
+    if not scores:
+        return None
+    return _family(values, float(np.quantile(np.concatenate(list(scores.values())), PASSING)))
+
+
+def left_out_scores(images: Sequence[Image], subjects: Sequence[str]) -> tuple[dict[str, Values], Values]:
+    """Score the slices of each subject by those of all others.
+
+    Parameters
+    ----------
+    images, subjects
+        See `learn_family`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By subject; empty where there are fewer than `FEWEST_SUBJECTS`.
+    ndarray, shape (images, statistics)
+        Of all.
+    """
     rows, whose = [], []
     for image, subject in zip(images, subjects, strict=True):
         try:
@@ -131,15 +152,13 @@ def learn_family(images: Sequence[Image], subjects: Sequence[str]) -> Family | N
         except IntensityError:
             continue
         whose.append(subject)
-    if len(set(whose)) < FEWEST_SUBJECTS:
-        return None
-    values, names = np.stack(rows), np.array(whose)
-    scores = np.empty(len(values))
-    for subject in sorted(set(whose)):
-        left_out = names == subject
-        others = _family(values[~left_out], 0.0)
-        scores[left_out] = others._scores((values[left_out] - others.mean) / others.spread)
-    return _family(values, float(np.quantile(scores, PASSING)))
+    values, names = np.array(rows), np.array(whose)
+    scores = {}
+    if len(set(whose)) >= FEWEST_SUBJECTS:
+        for subject in sorted(set(whose)):
+            others = _family(values[names != subject], 0.0)
+            scores[subject] = others._scores((values[names == subject] - others.mean) / others.spread)
+    return scores, values
 
 
 def _family(values: Values, limit: float) -> Family:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import medinr as mi
 from medinr.acquisition.ways import acquisition_of
 from medinr.config import load_task_config
-from medinr.errors import CheckpointError
+from medinr.errors import CheckpointError, ConfigError
 from medinr.jobs.reconstruct.suited_model import suited_model
 from medinr.jobs.scan.suited_model import open_scan_model
 from medinr.jobs.simulated import measure_slices
@@ -76,3 +77,9 @@ def test_where_there_is_no_general_model_the_special_one_is_taken(synthetic):
     measurement, _ = measure_slices(synthetic.phantom((1, 32, 32), "CT"), config, [0])
     found = suited_model(acquisition_of(measurement), config)
     assert (found.name, found.reason) == ("chest_ct", "Model chest_ct: there is no other for this modality.")
+
+
+def test_for_an_operator_of_ones_own_a_model_is_named():
+    operator = mi.operators.downsampling((16, 16), (1.0, 1.0), 2)
+    with pytest.raises(ConfigError, match="name one"):
+        mi.reconstruct(operator(torch.rand(16, 16)), operator=operator, noise=0.01, model=AUTO)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medinr.config.pretrain import PretrainConfig
 from medinr.data.dataset import ScannedSlices, load_scanned_slices
@@ -80,19 +81,32 @@ def train_denoisers(
     return prior, scanned, results
 
 
-@torch.no_grad()
 def _likeness(scanned: ScannedSlices, prior: DenoiserPrior) -> dict[str, Any] | None:
-    """What is usual among the training slices, as they are and as they come out of a reconstruction."""
+    family = learn_family(*usual_images(scanned, prior))
+    return None if family is None else family.facts()
+
+
+@torch.no_grad()
+def usual_images(scanned: ScannedSlices, prior: DenoiserPrior) -> tuple[list[NDArray[np.float32]], list[str]]:
+    """Training slices as they are and as they come out of a reconstruction, and whose they are.
+
+    Returns
+    -------
+    list of ndarray, each of shape (y, x)
+        At most `COMPARED` slices, each as it is and denoised from one of `LEVELS`.
+    list of str
+        Subject of each.
+    """
     generator = torch.Generator().manual_seed(0)
     chosen = np.unique(np.linspace(0, len(scanned.images) - 1, COMPARED).round().astype(int))
-    images, subjects = [], []
+    images: list[NDArray[np.float32]] = []
+    subjects: list[str] = []
     for number, place in enumerate(chosen):
         image, level = scanned.images[place], LEVELS[number % len(LEVELS)]
         denoised = prior.denoise(image + level * torch.randn(image.shape, generator=generator), level)
         images += [as_trained(one.clamp_min(0.0).numpy(), "")[0] for one in (image, denoised)]
         subjects += 2 * [scanned.subjects[place]]
-    family = learn_family(images, subjects)
-    return None if family is None else family.facts()
+    return images, subjects
 
 
 def _follow_ups(
