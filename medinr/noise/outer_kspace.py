@@ -22,7 +22,7 @@ FEWEST = 200
 
 
 def believed_sigma(told: float, data: Tensor) -> float:
-    """Give the noise level that was told, or the one of the data where these leave no doubt that it is wrong.
+    """Give the noise level that was told, or the one of the data where that must be wrong.
 
     The outermost samples of the readouts hold noise, and perhaps signal: their level is never below that of the noise.
     Where it is the same in two rings, it is the noise's. At a signal-to-noise ratio of 10 and 20 dB it was within 6 %
