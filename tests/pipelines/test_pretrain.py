@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from medinr.pipelines.pretrain import pretrain
 
 from medinr.config import load_config
 from medinr.config.pretrain import PretrainConfig
@@ -15,7 +16,6 @@ from medinr.io.hashes import hash_scan
 from medinr.io.manifest import Manifest, ManifestRow, write_manifest
 from medinr.io.nifti import write_nifti
 from medinr.models.checkpoint import load_model, read_card
-from medinr.pipelines.pretrain import pretrain
 from medinr.tensors import read_tensors
 
 CONFIG = """\
