@@ -7,8 +7,8 @@ import pytest
 
 from medinr.data.orient import standard_orientation
 from medinr.errors import ShapeError
-from medinr.jobs.evaluate.reference_noise import CHANGED, OwnNoise, as_magnitude
 from medinr.jobs.reference import Reference
+from medinr.jobs.reference_noise import CHANGED, OwnNoise, as_magnitude
 from medinr.metrics.image_quality import CORRECTED, METRICS, body_mask, data_range, scores_of
 from medinr.metrics.reference_noise import (
     LEAST_LEFT,

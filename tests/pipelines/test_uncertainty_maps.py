@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medinr.config import load_task_config
 from medinr.io.nifti import read_nifti
-from medinr.jobs.reconstruct.uncertainty_maps import MAPS
+from medinr.jobs.reconstruct.uncertainty_maps import MAPS, uncertainty_facts
+from medinr.jobs.record import SliceRecord
 from medinr.models.checkpoint import load_model, save_model
 from medinr.models.model import Model
 from medinr.uncertainty.image_statistics import NAMES
@@ -56,6 +58,9 @@ def test_maps_lie_beside_every_reconstruction_in_its_unit(reconstruct, tmp_path,
         assert uncertainty["predicted_mean_error"] > 0
         assert uncertainty["actual_mean_error"] > 0
         assert 0 <= uncertainty["covered_by_90_percent_interval"] <= 1
+        assert uncertainty["reference_noise"] >= 0
+        together = uncertainty["predicted_mean_error_with_reference_noise"]
+        assert together >= 0.999 * uncertainty["predicted_mean_error"]
         assert facts["seconds"]["uncertainty"] > 0
 
 
@@ -145,3 +150,18 @@ def test_a_scan_unlike_the_training_scans_is_warned_of(medinr, scans, models, tm
     assert words in judged["words"]
     assert len(result["warnings"]) == (1 if words else 0)
     assert ("Warning: slice 1: the image is unlike" in found.out.replace("\n", " ")) == bool(words)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_the_noise_of_the_reference_is_not_counted_against_the_interval(noise):
+    rng = np.random.default_rng(0)
+    y, x = np.indices((60, 60))
+    body = (np.hypot(y - 30, x - 30) < 25).astype(np.float32)
+    error, own = (rng.standard_normal(body.shape).astype(np.float32) for _ in range(2))
+    images = {"medinr": body + 0.03 * error * body, "uncertainty": 0.03 * body, "null_space": 0 * body}
+    record = SliceRecord(images, {}, "", 1, 1.0, ())
+    reference = body + noise * own * body
+    found = uncertainty_facts(record, reference, load_task_config("kspace"), noise**2)["uncertainty"]
+    assert found["covered_by_90_percent_interval"] == pytest.approx(0.9, abs=0.02)
+    assert found["reference_noise"] == noise
+    assert found["actual_mean_error"] == pytest.approx(0.8 * np.hypot(0.03, noise), rel=0.05)

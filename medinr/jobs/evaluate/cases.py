@@ -31,7 +31,6 @@ from medinr.jobs.audit.audit import audit_volume
 from medinr.jobs.audit.carried import findings_of, with_findings
 from medinr.jobs.audit.finding import Finding
 from medinr.jobs.evaluate.auxiliary_rows import auxiliary_rows
-from medinr.jobs.evaluate.reference_noise import OwnNoise
 from medinr.jobs.evaluate.repeats import (
     RepeatReference,
     Repeats,
@@ -42,6 +41,7 @@ from medinr.jobs.evaluate.repeats import (
 from medinr.jobs.evaluate.results import Case
 from medinr.jobs.measure import open_measurement
 from medinr.jobs.reference import Reference
+from medinr.jobs.reference_noise import OwnNoise
 from medinr.jobs.simulated import measure_slices, measured_slices, taken_slices
 from medinr.measurement import Measurement
 from medinr.metrics.image_quality import body_mask

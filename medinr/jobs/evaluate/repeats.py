@@ -16,8 +16,8 @@ from medinr.data.orient import standard_orientation
 from medinr.errors import GeometryError, IntensityError
 from medinr.io.choice import ScanChoice
 from medinr.io.manifest import ManifestRow
-from medinr.jobs.evaluate.reference_noise import as_magnitude
 from medinr.jobs.reference import Reference
+from medinr.jobs.reference_noise import as_magnitude
 from medinr.jobs.scan.source import LEAST_REPEATS, open_source
 from medinr.measurement import Measurement
 from medinr.metrics.reference_noise import noise_by_region

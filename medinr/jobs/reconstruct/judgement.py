@@ -12,6 +12,7 @@ from medinr.jobs.reconstruct.context import ReconstructionJob
 from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_facts
 from medinr.jobs.record import SliceRecord
 from medinr.jobs.reference import Reference
+from medinr.jobs.reference_noise import OwnNoise
 from medinr.solve.checks import Check
 from medinr.uncertainty.likeness import Likeness, as_trained
 
@@ -61,9 +62,10 @@ def judge_result(
         Whether another image takes the place of medinr's where it predicts held-out measurements better.
     """
     facts, warnings = [], []
+    own_noise = _own_noise(reference, records)
     for position, record in enumerate(records):
         known = None if reference is None else reference.images[position]
-        uncertain = uncertainty_facts(record, known, job.config)
+        uncertain = uncertainty_facts(record, known, job.config, own_noise[position])
         checks = (*record.checks, *_checks_of_image(job, record, uncertain.get("uncertainty", {})))
         number = job.acquisition.measurement.slice_numbers[position]
         warnings += [f"slice {number}: {check.words}" for check in checks if not check.passed]
@@ -74,6 +76,15 @@ def judge_result(
     if better != "medinr":
         warnings.append(_instead({"input": job.acquisition.direct_words, "TV": "total variation"}[better], fallback))
     return Judgement(better if fallback else "medinr", tuple(facts), tuple(warnings))
+
+
+def _own_noise(reference: Reference | None, records: Sequence[SliceRecord]) -> list[float]:
+    """Variance of the reference's own noise in the body of each slice; 0 where it is not known, or not needed."""
+    count = len(records)
+    if reference is None or "uncertainty" not in records[0].images:
+        return count * [0.0]
+    found = OwnNoise.found(reference.scan, lambda volume: volume)
+    return [found.by_region(reference, list(range(count)), position)[0].get("body", 0.0) for position in range(count)]
 
 
 def better_image(records: Sequence[SliceRecord]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -70,15 +71,21 @@ def uncertainty_maps(job: ReconstructionJob, position: int, image: Tensor) -> tu
 
 
 def uncertainty_facts(
-    record: SliceRecord, reference: Image | None, config: ReconstructConfig
+    record: SliceRecord, reference: Image | None, config: ReconstructConfig, reference_variance: float = 0.0
 ) -> dict[str, dict[str, float]]:
-    """What result.json keeps of a slice's uncertainty, predicted beside actual error; nothing without maps."""
+    """What result.json keeps of a slice's uncertainty, predicted beside actual error; nothing without maps.
+
+    The actual error holds the reference's own noise, of `reference_variance` in the body, which no interval for the
+    image without noise covers: it is added where predicted and actual errors are compared.
+    """
     if "uncertainty" not in record.images:
         return {}
-    return {"uncertainty": _errors(record, reference, config.uncertainty.mean_error)}
+    return {"uncertainty": _errors(record, reference, config.uncertainty.mean_error, reference_variance)}
 
 
-def _errors(record: SliceRecord, reference: Image | None, mean_error: float) -> dict[str, float]:
+def _errors(
+    record: SliceRecord, reference: Image | None, mean_error: float, reference_variance: float
+) -> dict[str, float]:
     image, spread, unseen = (record.images[name] for name in ("medinr", *MAPS))
     body = _body(image)
     found = {
@@ -88,7 +95,10 @@ def _errors(record: SliceRecord, reference: Image | None, mean_error: float) -> 
     if reference is not None:
         error = np.abs(image - reference)[body]
         found["actual_mean_error"] = float(error.mean())
-        found["covered_by_90_percent_interval"] = float((error <= NORMAL_90 * spread[body]).mean())
+        found["reference_noise"] = math.sqrt(reference_variance)
+        both = np.sqrt(spread[body] ** 2 + reference_variance)
+        found["predicted_mean_error_with_reference_noise"] = mean_error * float(both.mean())
+        found["covered_by_90_percent_interval"] = float((error <= NORMAL_90 * both).mean())
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
