@@ -113,7 +113,7 @@ def _checks_of_image(job: ReconstructionJob, record: SliceRecord, uncertain: Map
         words = f"the image is {seen.words}"
         words += "" if seen.passed else f": {UNLIKE}"
         found.append(Check("likeness", seen.score, seen.limit, seen.passed, f"{words}."))
-    if (covered := uncertain.get("covered_by_90_percent_interval")) is not None:
+    if (covered := uncertain.get("covered_with_reference_noise")) is not None:
         words = f"the 90 % interval covers {100 * covered:.0f} % of the body"
         if covered < COVERED:
             words += f", where {100 * COVERED:.0f} % are wanted at least: the uncertainty is too small"

@@ -98,7 +98,8 @@ def _errors(
         found["reference_noise"] = math.sqrt(reference_variance)
         both = np.sqrt(spread[body] ** 2 + reference_variance)
         found["predicted_mean_error_with_reference_noise"] = mean_error * float(both.mean())
-        found["covered_by_90_percent_interval"] = float((error <= NORMAL_90 * both).mean())
+        found["covered_by_90_percent_interval"] = float((error <= NORMAL_90 * spread[body]).mean())
+        found["covered_with_reference_noise"] = float((error <= NORMAL_90 * both).mean())
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
