@@ -19,7 +19,7 @@ from medinr.io.scan import read_scan
 from medinr.jobs.pretrain.denoisers import usual_images
 from medinr.jobs.record import new_result, versions
 from medinr.models.checkpoint import load_model_for
-from medinr.uncertainty.likeness import Family, as_trained, learn_family, left_out_scores
+from medinr.uncertainty.likeness import Family, as_trained, family_of, left_out_scores
 
 Image = NDArray[np.float32]
 
@@ -63,7 +63,8 @@ def benchmark_likeness(
         raise ManifestError(f"Model {model} has no denoiser. Choose one with a denoiser (medinr models).")
     images, subjects = usual_images(scanned, prior)
     announce("usual slices")
-    family, (scores, _) = learn_family(images, subjects), left_out_scores(images, subjects)
+    scores, values = left_out_scores(images, subjects)
+    family = family_of(scores, values)
     if family is None:
         raise ManifestError("Fewer than three subjects cannot tell what is usual. Give a manifest with more.")
     rows = {f"{subject}, left out": _row(found, family.limit) for subject, found in scores.items()}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
+from medinr.errors import IntensityError
 from medinr.models.card import ModelCard
 from medinr.priors.denoiser_prior import DenoiserPrior
-from medinr.uncertainty.likeness import Family
+from medinr.uncertainty.likeness import Family, Likeness, as_trained
 
 if TYPE_CHECKING:
     from medinr.network.trunk import Trunk
@@ -65,6 +68,15 @@ class Model:
     def family(self) -> Family | None:
         """What is usual among the training scans; None where the card does not say."""
         return None if self.card is None else Family.from_facts(self.card.results.get("likeness"))
+
+    def likeness(self, image: NDArray[Any], unit: str) -> Likeness | None:
+        """Compare an image ``(y, x)`` with the training scans; None where nobody knows, or it is air alone."""
+        if self.family is None:
+            return None
+        try:
+            return self.family.likeness(as_trained(image, unit)[0])
+        except IntensityError:
+            return None
 
     def __repr__(self) -> str:
         if self.card is None:

@@ -124,7 +124,11 @@ def learn_family(images: Sequence[Image], subjects: Sequence[str]) -> Family | N
     subjects : sequence of str
         Of each image.
     """
-    scores, values = left_out_scores(images, subjects)
+    return family_of(*left_out_scores(images, subjects))
+
+
+def family_of(scores: Mapping[str, Values], values: Values) -> Family | None:
+    """What is usual, of what `left_out_scores` found; None where there are no scores."""
     if not scores:
         return None
     return _family(values, float(np.quantile(np.concatenate(list(scores.values())), PASSING)))

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medinr.errors import IntensityError
 from medinr.jobs.reconstruct.context import ReconstructionJob
 from medinr.jobs.reconstruct.uncertainty_maps import uncertainty_facts
 from medinr.jobs.record import SliceRecord
 from medinr.jobs.reference import Reference
 from medinr.jobs.reference_noise import OwnNoise
 from medinr.solve.checks import Check
-from medinr.uncertainty.likeness import Likeness, as_trained
 
 #: Images that a held-out part is predicted with beside medinr's, by the name of the check.
 OTHERS = {"held_out_direct": "input", "held_out_tv": "TV"}
@@ -108,7 +106,7 @@ def better_image(records: Sequence[SliceRecord]) -> str:
 
 def _checks_of_image(job: ReconstructionJob, record: SliceRecord, uncertain: Mapping[str, float]) -> list[Check]:
     """Whether a slice is like the training scans, and what its 90 % interval covers."""
-    found, seen = [], _likeness(job, record)
+    found, seen = [], job.model.likeness(record.images["medinr"], job.acquisition.measurement.unit)
     if seen is not None:
         words = f"the image is {seen.words}"
         words += "" if seen.passed else f": {UNLIKE}"
@@ -119,16 +117,6 @@ def _checks_of_image(job: ReconstructionJob, record: SliceRecord, uncertain: Map
             words += f", where {100 * COVERED:.0f} % are wanted at least: the uncertainty is too small"
         found.append(Check("coverage", covered, COVERED, covered >= COVERED, f"{words}."))
     return found
-
-
-def _likeness(job: ReconstructionJob, record: SliceRecord) -> Likeness | None:
-    family = job.model.family
-    if family is None:
-        return None
-    try:
-        return family.likeness(as_trained(record.images["medinr"], job.acquisition.measurement.unit)[0])
-    except IntensityError:  # air alone
-        return None
 
 
 def _instead(other: str, fallback: bool) -> str:

@@ -8,12 +8,10 @@ import torch
 
 from medinr.acquisition.base import Acquisition
 from medinr.config import ReconstructConfig
-from medinr.errors import IntensityError
 from medinr.models.checkpoint import load_model_for
 from medinr.models.model import Model
-from medinr.models.suited import AUTO, general_model, special_model
+from medinr.models.suited import AUTO, GENERAL, SPECIAL
 from medinr.solve.plug_and_play import plug_and_play
-from medinr.uncertainty.likeness import as_trained
 
 #: Iterations of plug-and-play after which an image can be compared with the training scans.
 ITERATIONS = 12
@@ -50,7 +48,8 @@ def suited_model(acquisition: Acquisition, config: ReconstructConfig) -> SuitedM
     measurement = acquisition.measurement
     if config.model != AUTO:
         return SuitedModel(config.model, load_model_for(config.model, measurement.modality))
-    special, general = special_model(measurement.modality), general_model(measurement.modality)
+    special = SPECIAL[measurement.modality]
+    general = GENERAL.get(measurement.modality, special)
     model = load_model_for(special, measurement.modality)
     if special == general or model.family is None or model.prior is None:
         return SuitedModel(special, model, f"Model {special}: there is no other for this modality.")
@@ -58,9 +57,8 @@ def suited_model(acquisition: Acquisition, config: ReconstructConfig) -> SuitedM
     settings = config.plug_and_play
     settings = replace(settings, iterations=min(ITERATIONS, settings.iterations))
     image = acquisition.export(problem.scale * plug_and_play(problem, model.prior, settings))
-    try:
-        seen = model.family.likeness(as_trained(image, measurement.unit)[0])
-    except IntensityError:  # air alone
+    seen = model.likeness(image, measurement.unit)
+    if seen is None:
         return SuitedModel(special, model, f"Model {special}: the middle slice is nearly all air.")
     if seen.passed:
         return SuitedModel(special, model, f"Model {special}: the middle slice is {seen.words}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from medinr.jobs.scan.likeness import scan_likeness
 from medinr.models.checkpoint import load_model_for
 from medinr.models.model import Model
-from medinr.models.suited import AUTO, SPECIAL, general_model, special_model
+from medinr.models.suited import AUTO, GENERAL, SPECIAL
 from medinr.noise.scan_noise import ScanNoise
 from medinr.volume import Volume
 
@@ -33,8 +33,8 @@ class ScanModel:
 
     def suited_to(self, scan: Volume, noise: ScanNoise) -> ScanModel:
         """The same, or the general model where the scan is unlike those that this one was trained on."""
-        general = general_model(_modality(scan))
-        if not self.by_scan or general == self.name:
+        general = GENERAL.get(_modality(scan))
+        if not self.by_scan or general is None:
             return self
         seen = scan_likeness(scan, noise, self.model)
         if seen is None or seen.passed:
@@ -52,7 +52,7 @@ def open_scan_model(scan: Volume, name: str | None) -> ScanModel:
         When it is missing, or of another modality.
     """
     modality = _modality(scan)
-    chosen = special_model(modality) if name is None or name == AUTO else name
+    chosen = SPECIAL[modality] if name is None or name == AUTO else name
     return ScanModel(chosen, load_model_for(chosen, modality), by_scan=name == AUTO)
 
 
