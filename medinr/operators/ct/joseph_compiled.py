@@ -23,8 +23,14 @@ from medinr.operators.ct.rays import Rays
 #: Images walked together, innermost in memory: the index arithmetic is done once for all, the sums in vectors.
 _LANES = 32
 
-#: Zeros on either side of each row; the second absorbs rounding in the range of the walk.
+#: Images below which each is walked alone: lanes are filled up to eight.
+_LEAST = 7
+
+#: Zeros on either side of each row: rays of a block that left the image early rest there.
 _PAD = 2
+
+#: Neighbouring rays that walk together through one image: where they are is computed in vectors.
+_BLOCK = 32
 
 #: A band of the image that is walked at a time should stay in the second-level cache.
 _BAND_BYTES = 2**18
@@ -33,27 +39,57 @@ _BAND_BYTES = 2**18
 @compile_kernel
 def _gather(image, data, ray, start, slope, step, low, high, begin, end, top, bottom):  # type: ignore[no-untyped-def]
     """Add to each ray's value its sum over a band of one image: (length, width), (ray,)."""
-    for n in range(begin, end):
-        total = image.dtype.type(0)
-        for j in range(max(low[n], top), min(high[n], bottom)):
-            at = start[n] + slope[n] * j
-            k = np.int64(at)
-            value = image[j, k]
-            total += value + image.dtype.type(at - k) * (image[j, k + 1] - value)
-        data[ray[n]] += total * image.dtype.type(step[n])
+    most, single = image.shape[1] - 2.0, image.dtype.type
+    starts, slopes, sums = np.zeros(_BLOCK), np.zeros(_BLOCK), np.zeros(_BLOCK, image.dtype)
+    pixels, shares = np.zeros(_BLOCK, np.uint32), np.zeros(_BLOCK, image.dtype)
+    for first in range(begin, end, _BLOCK):
+        count = min(_BLOCK, end - first)
+        upper, lower = bottom, top
+        for m in range(count):
+            starts[m], slopes[m] = start[first + m], slope[first + m]
+            upper, lower = min(upper, low[first + m]), max(lower, high[first + m])
+        sums[:] = 0
+        for j in range(max(upper, top), min(lower, bottom)):
+            row = image[j]
+            for m in range(_BLOCK):
+                at = min(max(starts[m] + slopes[m] * j, 0.0), most)
+                pixel = np.int32(at)
+                pixels[m], shares[m] = pixel, single(at - pixel)
+            for m in range(_BLOCK):
+                k = np.uintp(pixels[m])
+                value = row[k]
+                sums[m] += value + shares[m] * (row[k + np.uintp(1)] - value)
+        for m in range(count):
+            data[ray[first + m]] += sums[m] * single(step[first + m])
 
 
 @compile_kernel
 def _scatter(image, data, ray, start, slope, step, low, high, begin, end, top, bottom):  # type: ignore[no-untyped-def]
     """Transpose of `_gather`: add each ray's value to the pixels it meets in a band."""
-    for n in range(begin, end):
-        value = data[ray[n]] * image.dtype.type(step[n])
-        for j in range(max(low[n], top), min(high[n], bottom)):
-            at = start[n] + slope[n] * j
-            k = np.int64(at)
-            part = image.dtype.type(at - k) * value
-            image[j, k] += value - part
-            image[j, k + 1] += part
+    most, single = image.shape[1] - 2.0, image.dtype.type
+    starts, slopes, values = np.zeros(_BLOCK), np.zeros(_BLOCK), np.zeros(_BLOCK, image.dtype)
+    pixels, parts = np.zeros(_BLOCK, np.uint32), np.zeros(_BLOCK, image.dtype)
+    for first in range(begin, end, _BLOCK):
+        count = min(_BLOCK, end - first)
+        upper, lower = bottom, top
+        values[:] = 0
+        for m in range(count):
+            starts[m], slopes[m] = start[first + m], slope[first + m]
+            upper, lower = min(upper, low[first + m]), max(lower, high[first + m])
+            values[m] = data[ray[first + m]] * single(step[first + m])
+        for j in range(max(upper, top), min(lower, bottom)):
+            row = image[j]
+            for m in range(_BLOCK):
+                at = min(max(starts[m] + slopes[m] * j, 0.0), most)
+                pixel = np.int32(at)
+                pixels[m], parts[m] = pixel, single(at - pixel) * values[m]
+            # Neighbouring rays meet the same pixels: taken one after another, each would wait for the one before.
+            for apart in range(_BLOCK // 4):
+                for quarter in range(4):
+                    m = quarter * (_BLOCK // 4) + apart
+                    k = np.uintp(pixels[m])
+                    row[k] += values[m] - parts[m]
+                    row[k + np.uintp(1)] += parts[m]
 
 
 @compile_kernel
@@ -130,7 +166,7 @@ class Compiled:
     def forward(self, images: Tensor) -> Tensor:
         """Project: (image, pixel) -> (image, ray)."""
         result = images.new_empty(len(images), self._count)
-        for part, lanes in together(len(images)):
+        for part, lanes in together(len(images), _LEAST):
             grid = images[part].reshape(-1, *self._shape)
             data = images.new_zeros(self._count, lanes)
             tasks = []
@@ -149,7 +185,7 @@ class Compiled:
     def backward(self, sinograms: Tensor) -> Tensor:
         """Apply the transpose: (image, ray) -> (image, pixel)."""
         result = sinograms.new_zeros(len(sinograms), *self._shape)
-        for part, lanes in together(len(sinograms)):
+        for part, lanes in together(len(sinograms), _LEAST):
             given = sinograms[part]
             data = sinograms.new_zeros(self._count, lanes)
             data[:, : len(given)] = given.T
@@ -170,10 +206,14 @@ class Compiled:
 _Task = tuple[Callable[..., None], Any, Any, tuple[Any, ...], tuple[int, int], list[tuple[int, int]]]
 
 
-def together(count: int) -> list[tuple[slice, int]]:
-    """Images to walk together, and the lanes to do it in: whole vectors, or one image alone."""
-    parts = [slice(k, min(k + _LANES, count)) for k in range(0, count, _LANES)]
-    return [(p, 1 if p.stop - p.start == 1 else 8 * math.ceil((p.stop - p.start) / 8)) for p in parts]
+def together(count: int, least: int = 2) -> list[tuple[slice, int]]:
+    """Images to walk together, and the lanes to do it in: whole vectors, or each alone where they are few."""
+    found = []
+    for start in range(0, count, _LANES):
+        stop = min(start + _LANES, count)
+        few = stop - start < least
+        found += [(slice(k, k + 1), 1) for k in range(start, stop)] if few else [(slice(start, stop), stop - start)]
+    return [(part, lanes if lanes == 1 else 8 * math.ceil(lanes / 8)) for part, lanes in found]
 
 
 def _kernel(
