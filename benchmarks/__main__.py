@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.acquired_arguments import add_acquired
+from benchmarks.ct_arguments import add_ct
 from benchmarks.thick_arguments import add_thick
 from medinr.cli.memory import keep_freed_memory
 from medinr.cli.shared_options import parse_positive, parse_slices
@@ -175,8 +176,8 @@ def build_parser() -> argparse.ArgumentParser:
     _number(fuzz, "--workers", 2, "processes")
     fuzz.add_argument("--only", type=int, metavar="N", help="number of a single input to try again")
 
-    add_acquired(add)
-    add_thick(add)
+    for more in (add_acquired, add_ct, add_thick):
+        more(add)
 
     # Only listed here: `main` passes its options on.
     text = "Hashes of every image that a fixed set of commands makes."

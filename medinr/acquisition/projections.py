@@ -17,6 +17,10 @@ from medinr.operators import FanBeam, LinearOperator, ParallelBeam, Projector, f
 from medinr.units import HU_VACUUM, MU_WATER, attenuation_from_hu
 from medinr.volume import Volume
 
+#: Factor on the last noise level where there are few photons, see `medinr.solve.problem.Problem` (train split, 60 views,
+#: 1e4 photons: 0.09 dB and 0.006 SSIM).
+NOISY_END = 0.4
+
 #: Beams of a CT scanner in one plane.
 GEOMETRIES = ("parallel", "fan")
 
@@ -85,6 +89,11 @@ class ProjectionAcquisition(Acquisition):
     def scale(self, data: Tensor, operator: LinearOperator) -> float:
         """Water, for images in Hounsfield units."""
         return MU_WATER if self.measurement.unit == "HU" else super().scale(data, operator)
+
+    @property
+    def noisy_end(self) -> float:
+        """Lower: rays are known exactly, and what few photons leave open is not an error of theirs."""
+        return NOISY_END
 
     def gains_from_neighbours(self, cubic: bool) -> bool:
         """Not measured to help."""

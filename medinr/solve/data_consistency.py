@@ -9,6 +9,7 @@ the current image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -45,13 +46,14 @@ class DataConsistency:
     regularisation_weight : float
         Weight of the denoised image.
     cg_iterations : int
-        Of conjugate gradients, at most.
+        Of conjugate gradients, at most; a quarter of them with a preconditioner.
     precondition_below : float
         Noise level below which a `Preconditioner` is used; measured when first wanted.
     fitted : Tensor of bool, shape of the data, optional
         Measurements to use; all by default.
     stands_for : float
-        Measurements that each of these stands for, where the problem is a part of another.
+        Measurements that each of these stands for, where the problem is a part of another. Their noise then counts for
+        less than it is, so the denoised image weighs more by the root of it.
 
     Attributes
     ----------
@@ -70,8 +72,8 @@ class DataConsistency:
     ) -> None:
         self.problem = problem
         self.freedom: float | None = None
-        self._weight, self._cg_iterations, self._fitted = regularisation_weight, cg_iterations, fitted
-        self._below, self._stands_for = precondition_below, stands_for
+        self._cg_iterations, self._fitted = cg_iterations, fitted
+        self._weight, self._below, self._stands_for = regularisation_weight, precondition_below, stands_for
         self._preconditioner: Preconditioner | None = None
         self._prediction: Tensor | None = problem.data
 
@@ -102,7 +104,7 @@ class DataConsistency:
         Tensor, shape of the image
         """
         target, left, precision = self._posed(denoised)
-        change, unexplained = self._change(left, precision, level, self._weight)
+        change, unexplained = self._change(left, precision, level, self._weight * self._stands_for**0.5)
         self._prediction = target - unexplained
         return denoised + change
 
@@ -167,13 +169,15 @@ class DataConsistency:
 
     def _change(self, left: Tensor, precision: Tensor, level: float, weight: float) -> tuple[Tensor, Tensor]:
         """Change of the denoised image that explains what is left, and what stays unexplained then."""
+        quick = level < self._below and Preconditioner.suits(self.problem)
+        preconditioner = self._measured_once(precision) if quick else None
         return cgls(
             self.problem,
             left,
-            self._cg_iterations,
+            self._cg_iterations if preconditioner is None else math.ceil(self._cg_iterations / 4),
             weight=precision,
             regularisation=weight / level**2,
-            preconditioner=self._measured_once(precision) if level < self._below else None,
+            preconditioner=preconditioner,
         )
 
     def _measured_once(self, weight: Tensor) -> Preconditioner:

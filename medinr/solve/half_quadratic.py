@@ -30,6 +30,9 @@ FINAL_STEPS = ("balanced", "data_consistency", "denoiser")
 #: Noise per pixel up to which the last noise level is as the settings say, and from which `Problem.noisy_end` counts.
 QUIET, NOISY = 0.003, 0.01
 
+#: Iterations at the end that use all views of a projection, and pixels as they are.
+FULL_ITERATIONS = 4
+
 #: A denoiser evaluation: image, noise level and number of the iteration in, image out.
 Denoise = Callable[[Tensor, float, int], Tensor]
 
@@ -56,16 +59,19 @@ class PlugAndPlaySettings:
         that has the least expected error (`medinr.solve.balance`).
     regularisation_weight : float
         Weight ``w`` of the denoised image.
+    momentum : float
+        Share of the last change of the image by which it is carried on before it is denoised, 0 or more and below 1:
+        as many iterations as half of those without get as far.
+    coarse_above : float
+        Noise level above which a projection is reconstructed on pixels twice as large, and above twice the level four
+        times as large (`medinr.solve.grids`); slices that are reconstructed jointly keep theirs. Below it conjugate
+        gradients are preconditioned (`medinr.solve.preconditioner`): above, the denoised image weighs too little for
+        that, and few plain iterations get coarse structure right and leave fine noise alone. 0: neither.
     cg_iterations : int
-        Conjugate-gradient iterations per data-consistency step, at most.
-    precondition_below : float
-        Noise level below which these are preconditioned (`medinr.solve.preconditioner`), for projections, which a
-        fraction of them then solves; 0 never. Above it the denoised image weighs too little for that: few plain
-        iterations get coarse structure right and leave fine noise alone, preconditioned ones do the opposite.
+        Conjugate-gradient iterations per data-consistency step, at most; a quarter of them with a preconditioner.
     views_per_iteration : int
-        Views of a projection that an iteration uses, other ones in each, where there are twice as many or more; 0: all.
-    full_iterations : int
-        Iterations at the end that use all views.
+        Views of a projection that an iteration uses, other ones in each but the last four (`FULL_ITERATIONS`), where
+        there are twice as many or more; 0: all.
     precision : {"auto", "float32"}
         Of the denoiser's convolutions. ``"auto"``: bfloat16 where the device is fast at it; reconstructions then differ
         by a hundredth of a decibel, denoising by three.
@@ -76,10 +82,10 @@ class PlugAndPlaySettings:
     sigma_end_factor: float = 0.8
     final_step: str = "data_consistency"
     regularisation_weight: float = 1.0
+    momentum: float = 0.0
+    coarse_above: float = 0.0
     cg_iterations: int = 6
-    precondition_below: float = 0.0
     views_per_iteration: int = 0
-    full_iterations: int = 4
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -90,13 +96,13 @@ class PlugAndPlaySettings:
                 f"sigma_end_factor and regularisation_weight above 0; got {self.iterations}, {self.cg_iterations}, "
                 f"{', '.join(str(value) for value in positive)}."
             )
-        if self.precondition_below < 0:
-            raise ConfigError(f"Plug-and-play wants precondition_below of 0 or more; got {self.precondition_below}.")
-        if self.views_per_iteration < 0 or self.full_iterations < 1:
+        if not (self.coarse_above >= 0 and self.views_per_iteration >= 0 and 0 <= self.momentum < 1):
             raise ConfigError(
-                "Plug-and-play wants views_per_iteration of 0 or more and full_iterations of 1 or more; got "
-                f"{self.views_per_iteration}, {self.full_iterations}."
+                "Plug-and-play wants coarse_above and views_per_iteration of 0 or more, and momentum of 0 or more and "
+                f"below 1; got {self.coarse_above}, {self.views_per_iteration}, {self.momentum}."
             )
+        if self.momentum > 0 and self.final_step == "balanced":
+            raise ConfigError("final_step: balanced repeats iterations without momentum. Set momentum to 0.")
         if self.final_step not in FINAL_STEPS:
             raise ConfigError(f"final_step {self.final_step!r} is not one of {', '.join(FINAL_STEPS)}.")
         if self.precision not in PRECISIONS:
@@ -122,12 +128,12 @@ class PlugAndPlaySettings:
 
     def consistency(self, problem: Problem, fitted: Tensor | None = None) -> DataConsistency:
         """Data consistency with all of a problem's data, or with those that are ``fitted``."""
-        return DataConsistency(problem, self.regularisation_weight, self.cg_iterations, self.precondition_below, fitted)
+        return DataConsistency(problem, self.regularisation_weight, self.cg_iterations, self.coarse_above, fitted)
 
     def consistency_by_views(
-        self, problem: Problem, fitted: Tensor | None = None
+        self, problem: Problem, fitted: Tensor | None = None, first: int = 0
     ) -> DataConsistency | SubsetConsistency:
-        """Data consistency with some of the views in each iteration, where there are enough of them."""
+        """Data consistency from an iteration on, with some of the views in each, where there are enough of them."""
         whole = self.consistency(problem, fitted)
         parts = problem.in_subsets(self.views_per_iteration) if self.views_per_iteration else []
         if not parts:
@@ -137,13 +143,13 @@ class PlugAndPlaySettings:
                 part,
                 self.regularisation_weight,
                 self.cg_iterations,
-                self.precondition_below,
+                self.coarse_above,
                 None if fitted is None else fitted[at],
                 len(problem.data) / len(at),
             )
             for part, at in parts
         ]
-        return SubsetConsistency(whole, steps, max(0, self.iterations - self.full_iterations))
+        return SubsetConsistency(whole, steps, max(0, self.iterations - FULL_ITERATIONS - first))
 
 
 def falling_levels(start: float, end: float, iterations: int) -> list[float]:
@@ -160,6 +166,8 @@ def half_quadratic_splitting(
     denoised: Tensor,
     last_step: LastStep | None = None,
     first: int = 0,
+    momentum: float = 0.0,
+    previous: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Alternate between data consistency and a denoiser, and give the image after each iteration.
 
@@ -177,6 +185,10 @@ def half_quadratic_splitting(
         consistency made, and the levels; by default it is what data consistency made.
     first : int
         Iterations that were done before.
+    momentum : float
+        See `PlugAndPlaySettings`.
+    previous : Tensor, shape of the image, optional
+        What the last of the iterations that were done before gave.
 
     Yields
     ------
@@ -193,4 +205,12 @@ def half_quadratic_splitting(
             image = last_step(kept, image, levels)
         yield image
         if not last:
-            denoised = denoise(image, level, iteration)
+            denoised = denoise(carried_on(image, previous, momentum), level, iteration)
+            previous = image
+
+
+def carried_on(image: Tensor, previous: Tensor | None, momentum: float) -> Tensor:
+    """An image, carried on by a share of its change since the previous one (Polyak 1964)."""
+    if previous is None or momentum == 0:
+        return image
+    return image + momentum * (image - previous)

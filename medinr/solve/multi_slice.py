@@ -19,7 +19,7 @@ from medinr.operators import Rician
 from medinr.priors.denoiser_prior import DenoiserPrior, ImagePrior
 from medinr.solve.balance import FOLLOWED
 from medinr.solve.data_consistency import SliceBySlice
-from medinr.solve.half_quadratic import PlugAndPlaySettings, half_quadratic_splitting
+from medinr.solve.half_quadratic import PlugAndPlaySettings, carried_on, half_quadratic_splitting
 from medinr.solve.mmse import mmse_denoise_planes, require_uniform_noise, without_bias
 from medinr.solve.planes import PlaneByPlane
 from medinr.solve.problem import Problem
@@ -48,12 +48,15 @@ class MultiSliceState:
         Since the start.
     rows : tuple of tuple of Step
         Of each slice, at every `RESIDUAL_EVERY` iterations and the last; seconds are the slice's share.
+    previous : Tensor, shape (z, y, x), optional
+        Slices one iteration before, where these are carried on with momentum.
     """
 
     iteration: int
     images: Tensor
     seconds: float
     rows: tuple[tuple[Step, ...], ...]
+    previous: Tensor | None = None
 
     @property
     def checked(self) -> bool:
@@ -132,6 +135,7 @@ class MultiSlice:
         rows = resumed.rows if resumed else ((),) * len(self._problems)
         started = time.perf_counter() - (resumed.seconds if resumed else 0.0)
         first = resumed.iteration if resumed else 0
+        previous = resumed.images if resumed else None
         for iteration, images in enumerate(self._images(resumed), first + 1):
             seconds = time.perf_counter() - started
             if iteration % RESIDUAL_EVERY == 0 or iteration == self.planned:
@@ -141,7 +145,8 @@ class MultiSlice:
                     (*steps, Step("plug_and_play", iteration, self.planned, share, residual, math.nan, 1.0))
                     for steps, residual in zip(rows, residuals, strict=True)
                 )
-            yield MultiSliceState(iteration, images, seconds, rows)
+            yield MultiSliceState(iteration, images, seconds, rows, previous if self._settings.momentum else None)
+            previous = images
 
     def can_go_on_from(self, done: MultiSliceState) -> bool:
         """Whether a run that goes on from there ends with the same bits; the last step needs the ones before it."""
@@ -185,10 +190,18 @@ class MultiSlice:
         else:
             first = resumed.iteration
             consistency.at(resumed.images)
-            denoised = planes(resumed.images, levels[first - 1], first - 1)
+            carried = carried_on(resumed.images, resumed.previous, settings.momentum)
+            denoised = planes(carried, levels[first - 1], first - 1)
         last_step = settings.last_step(consistency, planes)
         for images in half_quadratic_splitting(
-            consistency, planes, levels, denoised=denoised, last_step=last_step, first=first
+            consistency,
+            planes,
+            levels,
+            denoised=denoised,
+            last_step=last_step,
+            first=first,
+            momentum=settings.momentum,
+            previous=resumed.images if resumed else None,
         ):
             self._freedom = consistency.freedom
             yield images

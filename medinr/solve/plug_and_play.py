@@ -12,7 +12,8 @@ from torch import Tensor
 
 from medinr.errors import ConfigError
 from medinr.priors.denoiser_prior import DenoiserPrior, ImagePrior
-from medinr.solve.half_quadratic import Denoise, PlugAndPlaySettings, half_quadratic_splitting
+from medinr.solve.grids import on_coarser_grid, resampled, stages
+from medinr.solve.half_quadratic import FULL_ITERATIONS, Denoise, PlugAndPlaySettings, half_quadratic_splitting
 from medinr.solve.mmse import mmse_denoise
 from medinr.solve.planes import PlaneByPlane
 from medinr.solve.problem import Problem
@@ -140,17 +141,31 @@ def _run(
         return image, None
     denoise = _denoiser(problem, prior)
     levels = settings.levels(problem.pixel_noise(), problem.noisy_end)
-    consistency = settings.consistency_by_views(problem, fitted)
-    if start is None:
-        denoised = consistency.start()
-    else:
-        consistency.at(start)
-        denoised = denoise(start, levels[0], 0)
-    last_step = settings.last_step(consistency, denoise)
-    images = half_quadratic_splitting(consistency, denoise, levels, denoised=denoised, last_step=last_step)
-    for iteration, image in enumerate(images):
-        if observer is not None:
-            observer(iteration, image)
+    # An image to begin with has its detail already, and an auxiliary scan its own pixels.
+    coarse_above = settings.coarse_above if start is None and isinstance(prior, DenoiserPrior) else 0.0
+    image, before = start, problem
+    for factor, first, end in stages(problem, levels, coarse_above, FULL_ITERATIONS):
+        here, last = on_coarser_grid(problem, factor), end == len(levels)
+        consistency = settings.consistency_by_views(here, fitted, first)
+        if image is None:
+            denoised = consistency.start()
+        else:
+            image, done = resampled(image, before, here), max(0, first - 1)
+            consistency.at(image)
+            denoised = denoise(image, levels[done], done)
+        images = half_quadratic_splitting(
+            consistency,
+            denoise,
+            levels[:end],
+            denoised=denoised,
+            last_step=settings.last_step(consistency, denoise) if last else None,
+            first=first,
+            momentum=settings.momentum,
+        )
+        for iteration, image in enumerate(images, first):
+            if observer is not None:
+                observer(iteration, resampled(image, here, problem))
+        before = here
     return image, consistency.freedom
 
 

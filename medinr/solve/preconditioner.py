@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from medinr.errors import ConfigError
+from medinr.operators import Projector
 from medinr.solve.problem import Problem
 
 #: Images of white noise that the response is measured with.
@@ -40,6 +40,11 @@ class Preconditioner:
     gain: Tensor
     response: Tensor
 
+    @staticmethod
+    def suits(problem: Problem) -> bool:
+        """Whether a problem is one that it was made for: the projections of a slice."""
+        return isinstance(problem.operator, Projector) and not problem.complex_image
+
     @classmethod
     def measured(cls, problem: Problem, weight: Tensor) -> Self:
         """Measure gain and response of a problem's operator, whichever it is.
@@ -47,6 +52,7 @@ class Preconditioner:
         Parameters
         ----------
         problem : Problem
+            One that it `suits`.
         weight : Tensor, shape of the data
             ``W``, real, not negative.
 
@@ -55,17 +61,7 @@ class Preconditioner:
         Preconditioner
             The response is the mean over rings of frequencies: between few views it varies along a ring as well, but
             not as a convolution would.
-
-        Raises
-        ------
-        ConfigError
-            When image or data are complex.
         """
-        if problem.complex_image or problem.data.is_complex() or len(problem.shape) != 2:
-            raise ConfigError(
-                "plug_and_play.precondition_below is for real slices and data, such as projections; "
-                f"{problem.operator.name} is complex or of a volume. Set it to 0."
-            )
         total, every = problem.adjoint(weight).abs(), problem.adjoint(torch.ones_like(weight)).abs()
         gain = (total / every.clamp_min(torch.finfo(every.dtype).tiny)).sqrt()
         gain = torch.where(gain > LEAST_GAIN * gain.median(), gain, 0.0)

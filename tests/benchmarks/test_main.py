@@ -7,7 +7,7 @@ from benchmarks.__main__ import main
 
 BENCHMARKS = (
     *("fit", "step", "volume", "pretrain", "drawdown", "backbones", "trunks", "raw", "operators"),
-    *("likeness", "scan-io", "fuzz-readers", "acquired-noise", "spine-repeats", "ct-dose", "thick-slices"),
+    *("likeness", "scan-io", "fuzz-readers", "acquired-noise", "spine-repeats", "ct-dose", "ct", "thick-slices"),
 )
 
 

@@ -101,26 +101,27 @@ def test_data_consistency_measures_it_once_and_only_where_levels_are_low(monkeyp
     monkeypatch.setattr(Preconditioner, "measured", remembered)
     half = torch.arange(10).unsqueeze(1).expand(problem.data.shape) % 2 == 0
     for below, fitted in ((0.08, None), (0.08, half), (0.03, None)):
-        consistency = PlugAndPlaySettings(precondition_below=below).consistency(problem, fitted)
+        consistency = PlugAndPlaySettings(coarse_above=below).consistency(problem, fitted)
         assert isinstance(consistency, DataConsistency)
         for level in (0.1, 0.06, 0.04):
             consistency.solve(torch.zeros(16, 16), level)
     assert len(asked) == 2
-    with pytest.raises(ConfigError, match="precondition_below of 0 or more"):
-        PlugAndPlaySettings(precondition_below=-0.1)
     torch.testing.assert_close(asked[1], weights_of(problem) * half)
 
 
-def test_complex_problems_are_refused():
+@pytest.mark.parametrize("below", [-0.1, float("nan")])
+def test_levels_below_zero_are_refused(below: float):
+    with pytest.raises(ConfigError, match="coarse_above .* 0 or more"):
+        PlugAndPlaySettings(coarse_above=below)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 4, 5)])
+def test_what_is_no_projection_is_solved_without(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Preconditioner, "measured", lambda *_: pytest.fail("measured"))
+    spacing = (1.0,) * len(shape)
     problem = Problem(
-        torch.ones(4, 4, dtype=torch.complex64), Identity((4, 4)), Gaussian(0.1), (1.0, 1.0), True, scale=1.0
+        torch.ones(shape, dtype=torch.complex64), Identity(shape), Gaussian(0.5), spacing, True, scale=1.0
     )
-    with pytest.raises(ConfigError, match=r"plug_and_play\.precondition_below is for real .* Set it to 0"):
-        Preconditioner.measured(problem, torch.ones(4, 4))
-
-
-def test_volumes_are_refused_in_words():
-    problem = Problem(torch.ones(3, 4, 5), Identity((3, 4, 5)), Gaussian(0.1), (1.0, 1.0, 1.0), scale=1.0)
-    consistency = PlugAndPlaySettings(precondition_below=1.0).consistency(problem)
-    with pytest.raises(ConfigError, match="precondition_below"):
-        consistency.solve(torch.zeros(3, 4, 5), 0.1)
+    change = PlugAndPlaySettings(coarse_above=1.0).consistency(problem).solve(torch.zeros(shape), 0.5)
+    # Half from the measurement and half from the denoised image, as both are equally certain.
+    torch.testing.assert_close(change, torch.full(shape, 0.5, dtype=torch.complex64))

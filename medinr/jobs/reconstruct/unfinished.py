@@ -40,7 +40,8 @@ def save_state(path: Path, state: MultiSliceState, fingerprint: str) -> None:
         "seconds": repr(state.seconds),
         "rows": json.dumps([[asdict(step) for step in steps] for steps in state.rows]),
     }
-    write_tensors(path, {"images": state.images}, facts)
+    previous = {} if state.previous is None else {"previous": state.previous}
+    write_tensors(path, {"images": state.images} | previous, facts)
 
 
 def load_state(path: Path, fingerprint: str) -> MultiSliceState | None:
@@ -50,7 +51,8 @@ def load_state(path: Path, fingerprint: str) -> MultiSliceState | None:
         return None
     tensors, facts = found
     rows = tuple(tuple(Step(**step) for step in steps) for steps in json.loads(facts["rows"]))
-    return MultiSliceState(int(facts["iteration"]), tensors["images"], float(facts["seconds"]), rows)
+    iteration, seconds = int(facts["iteration"]), float(facts["seconds"])
+    return MultiSliceState(iteration, tensors["images"], seconds, rows, tensors.get("previous"))
 
 
 def remove_unfinished(folder: Path) -> None:

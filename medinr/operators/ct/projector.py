@@ -127,6 +127,34 @@ class Projector(LinearOperator):
         part._ready = {}
         return part
 
+    def coarser(self, factor: int) -> Self:
+        """Return the projector of an image with larger pixels, along the same rays.
+
+        Parameters
+        ----------
+        factor : int
+            How many times as large along both axes. The grid keeps its middle; where the pixels are no multiple of the
+            factor, it reaches a little further.
+
+        Returns
+        -------
+        Projector
+            Independent of this one.
+
+        Raises
+        ------
+        GeometryError
+            If the factor is below 1.
+        """
+        if factor < 1:
+            raise GeometryError(f"{self.name} wants a factor of 1 or more; got {factor}.")
+        part = copy.copy(self)
+        y, x = self.domain.shape
+        part.domain = Space((math.ceil(y / factor), math.ceil(x / factor)))
+        part.spacing = (self.spacing[0] * factor, self.spacing[1] * factor)
+        part._ready = {}
+        return part
+
     def __getstate__(self) -> dict[str, object]:
         # What is prepared is cheaper to make again than to send to another process.
         return {**vars(self), "_ready": {}}
