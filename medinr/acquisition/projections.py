@@ -17,8 +17,8 @@ from medinr.operators import FanBeam, LinearOperator, ParallelBeam, Projector, f
 from medinr.units import HU_VACUUM, MU_WATER, attenuation_from_hu
 from medinr.volume import Volume
 
-#: Factor on the last noise level where there are few photons, see `medinr.solve.problem.Problem` (train split, 60 views,
-#: 1e4 photons: 0.09 dB and 0.006 SSIM).
+#: Factor on the last noise level where there are few photons, see `medinr.solve.problem.Problem` (train split, 60
+#: views, 1e4 photons: 0.09 dB and 0.006 SSIM).
 NOISY_END = 0.4
 
 #: Beams of a CT scanner in one plane.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from medinr.acquisition.ways import acquisition_of
 from medinr.config import load_task_config
@@ -18,7 +19,9 @@ from medinr.io.nifti import read_nifti, write_nifti
 from medinr.jobs.evaluate.results import Results
 from medinr.jobs.reconstruct import multi_slice
 from medinr.jobs.reconstruct.multi_slice import FILE, wants_multi_slice
+from medinr.jobs.reconstruct.unfinished import load_state, save_state
 from medinr.jobs.simulated import measure_slices
+from medinr.solve.multi_slice import MultiSliceState
 
 #: Iterations in which the residual is computed twice.
 ITERATIONS = ("--set", "plug_and_play.iterations=14")
@@ -180,3 +183,14 @@ def test_an_evaluation_measures_the_neighbours_and_judges_the_slice(medinr, synt
     assert "12 neighbouring slices jointly" in reasons["medinr"]
     assert "neighbouring" not in reasons["plug-and-play"]
     assert load_task("kspace_mr_slices_8x").neighbours == 8
+
+
+@pytest.mark.parametrize("previous", [None, torch.full((2, 3, 3), 0.5)])
+def test_a_state_comes_back_as_it_was_left(previous, tmp_path):
+    state = MultiSliceState(10, torch.rand(2, 3, 3), 1.25, ((), ()), previous)
+    save_state(tmp_path / "state.safetensors", state, "same settings")
+    found = load_state(tmp_path / "state.safetensors", "same settings")
+    assert (found.iteration, found.seconds, found.rows) == (10, 1.25, ((), ()))
+    assert torch.equal(found.images, state.images)
+    assert found.previous is None if previous is None else torch.equal(found.previous, previous)
+    assert load_state(tmp_path / "state.safetensors", "other settings") is None

@@ -91,16 +91,18 @@ def test_brightness_has_no_unit(family, body):
     torch.testing.assert_close(bright / 1000, images, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_resumed_run_ends_with_the_same_bits(family, body, threads):
+@pytest.mark.parametrize(("threads", "momentum"), [(1, 0.0), (2, 0.0), (1, 0.6)])
+def test_a_resumed_run_ends_with_the_same_bits(family, body, threads, momentum):
     problems, priors = k_space(body, own_lines=True), [family.prior] * SLICES
+    settings = replace(SETTINGS, momentum=momentum)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        straight = list(MultiSlice(problems, priors, family.prior, SETTINGS).iterations())
-        again = list(MultiSlice(problems, priors, family.prior, SETTINGS).iterations(straight[RESIDUAL_EVERY - 1]))
+        straight = list(MultiSlice(problems, priors, family.prior, settings).iterations())
+        again = list(MultiSlice(problems, priors, family.prior, settings).iterations(straight[RESIDUAL_EVERY - 1]))
     finally:
         torch.set_num_threads(before)
+    assert (straight[0].previous, straight[1].previous is None) == (None, momentum == 0)
     assert [done.iteration for done in again] == list(range(RESIDUAL_EVERY + 1, 17))
     assert torch.equal(again[-1].images, straight[-1].images)
     assert [len(steps) for steps in again[-1].rows] == [2] * SLICES

@@ -111,7 +111,7 @@ def test_data_consistency_measures_it_once_and_only_where_levels_are_low(monkeyp
 
 @pytest.mark.parametrize("below", [-0.1, float("nan")])
 def test_levels_below_zero_are_refused(below: float):
-    with pytest.raises(ConfigError, match="coarse_above .* 0 or more"):
+    with pytest.raises(ConfigError, match=r"coarse_above and .* of 0 or more"):
         PlugAndPlaySettings(coarse_above=below)
 
 
