@@ -143,16 +143,17 @@ def _run(
     levels = settings.levels(problem.pixel_noise(), problem.noisy_end)
     # An image to begin with has its detail already, and an auxiliary scan its own pixels.
     coarse_above = settings.coarse_above if start is None and isinstance(prior, DenoiserPrior) else 0.0
-    image, before = start, problem
+    found: Tensor | None = start
+    before = problem
     for factor, first, end in stages(problem, levels, coarse_above, FULL_ITERATIONS):
         here, last = on_coarser_grid(problem, factor), end == len(levels)
         consistency = settings.consistency_by_views(here, fitted, first)
-        if image is None:
+        if found is None:
             denoised = consistency.start()
         else:
-            image, done = resampled(image, before, here), max(0, first - 1)
-            consistency.at(image)
-            denoised = denoise(image, levels[done], done)
+            found, done = resampled(found, before, here), max(0, first - 1)
+            consistency.at(found)
+            denoised = denoise(found, levels[done], done)
         images = half_quadratic_splitting(
             consistency,
             denoise,
@@ -162,11 +163,12 @@ def _run(
             first=first,
             momentum=settings.momentum,
         )
-        for iteration, image in enumerate(images, first):
+        for iteration, found in enumerate(images, first):
             if observer is not None:
-                observer(iteration, resampled(image, here, problem))
+                observer(iteration, resampled(found, here, problem))
         before = here
-    return image, consistency.freedom
+    assert found is not None
+    return found, consistency.freedom
 
 
 def _denoiser(problem: Problem, prior: ImagePrior) -> Denoise:
