@@ -22,7 +22,7 @@ from medinr.jobs.record import new_result, versions
 from medinr.jobs.reference import Reference
 from medinr.jobs.simulated import measure_slices
 from medinr.measurement import Measurement
-from medinr.metrics.image_quality import scores_of
+from medinr.metrics.image_quality import prepare, psnr
 from medinr.models.checkpoint import load_model_for
 from medinr.priors.denoiser_prior import ImagePrior
 from medinr.solve.plug_and_play import plug_and_play_solution
@@ -124,13 +124,12 @@ def _row(
         started = time.perf_counter()
         image = make()
         seconds = time.perf_counter() - started
-        scores = scores_of(acquisition.export(image), reference.images[0], reference.peak, "CT")
-        psnr = next(score.value for score in scores if (score.region, score.metric) == ("slice", "psnr"))
-        announce(f"{beam}: {name} {psnr:.2f} dB, {seconds:.1f} s")
-        return seconds, psnr
+        found = psnr(prepare(acquisition.export(image), "CT"), prepare(reference.images[0], "CT"), reference.peak)
+        announce(f"{beam}: {name} {found:.2f} dB, {seconds:.1f} s")
+        return seconds, found
 
     tried = [(n, *timed(f"TV, {n} iterations:", partial(tv_image, problem, weight, n))) for n in iterations]
-    enough = next(found for found in tried if found[2] >= tried[-1][2] - NEAR)
+    enough = next(row for row in tried if row[2] >= tried[-1][2] - NEAR)
     own = timed("medinr:", lambda: plug_and_play_solution(problem, prior, config.plug_and_play).image)
     return BeamRow(beam, config.simulation.views, *enough, *own)
 
